@@ -1,0 +1,1 @@
+"""Text in, vector out: a token-protected embedding service for SentenceTransformer models."""

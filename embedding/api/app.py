@@ -1,0 +1,55 @@
+"""The one way in: every home and every test makes its app here."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from fastapi import FastAPI, Security
+
+from embedding.api import ops, predict
+from embedding.api.auth import SCHEMES, TokenAuth
+from embedding.api.errors import add_error_handlers
+from embedding.api.log import RequestLog
+from embedding.model import load_engine
+from embedding.serving import Service
+from embedding.settings import Settings
+
+DESCRIPTION = "Turns text into vectors. Every endpoint but `/health` and the documentation asks for the token."
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The service as an ASGI app; its `state.service` is the Service behind it.
+
+    The model loads in the background once the app starts, or before where a home calls `app.state.service.load_now()`.
+
+    Raises SettingsError where no token is configured.
+    """
+    service = Service(
+        partial(load_engine, settings),
+        max_batch_tokens=settings.max_batch_tokens,
+        max_concurrent_requests=settings.max_concurrent_requests,
+    )
+    app = FastAPI(
+        title="Embedding service",
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        max_body_size=settings.max_body_bytes,
+        redoc_url=None,
+    )
+    app.state.settings = settings
+    app.state.service = service
+    app.include_router(ops.router)
+    app.include_router(predict.router, dependencies=[Security(scheme) for scheme in SCHEMES])
+    add_error_handlers(app)
+    app.add_middleware(TokenAuth, tokens=settings.tokens)
+    app.add_middleware(RequestLog)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    app.state.service.start()
+    yield
+    app.state.service.close()
+    logging.getLogger(__name__).debug("stopped")

@@ -1,0 +1,82 @@
+"""`POST /predict {"query": …}`: a text gives its vector, a list of texts gives a list of vectors."""
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Request
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
+from starlette.responses import Response
+
+from embedding.api.errors import InvalidInput
+from embedding.model import TextTooLong
+from embedding.serving import Service
+
+router = APIRouter(tags=["predict"])
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("blank_text", "must not be blank")
+    return text
+
+
+def _one_or_many(value: Any) -> str | None:
+    return "<one>" if isinstance(value, str) else "<many>" if isinstance(value, list) else None
+
+
+Text = Annotated[str, AfterValidator(_not_blank)]
+OneOrMany = Annotated[
+    Annotated[Text, Tag("<one>")] | Annotated[list[Text], Field(min_length=1), Tag("<many>")],
+    Discriminator(
+        _one_or_many,
+        custom_error_type="text_type",
+        custom_error_message="must be a string or a list of strings",
+    ),
+]
+
+
+class PredictRequest(BaseModel):
+    """Queries to embed, each under the model's query prompt."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"query": "What is machine learning?"}]}
+    )
+
+    query: OneOrMany = Field(description="a text, or a list of texts")
+    truncate: bool = Field(default=True, description="cut a text beyond the model's limit; if false, refuse it")
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The vector of a text, or the vectors of a list in its order.",
+        "headers": {"X-Truncated": {"description": "texts that were cut, if any", "schema": {"type": "integer"}}},
+        "content": {"application/json": {"schema": {"oneOf": [
+            {"type": "array", "items": {"type": "number"}},
+            {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
+        ]}, "example": [0.0123, -0.0456, 0.0789]}},
+    },
+    401: {"description": "No token, or a wrong one."},
+    413: {"description": "The body is too large."},
+    422: {"description": "Bad input; `detail` says which field and why."},
+    429: {"description": "Too many requests are under way; come back after `Retry-After` seconds."},
+    503: {"description": "The model is loading; come back after `Retry-After` seconds."},
+}  # fmt: skip
+
+
+@router.post("/predict", response_class=Response, responses=RESPONSES)
+async def predict(request: Request, body: PredictRequest) -> Response:
+    """The vector of each query, of unit length where the model normalises."""
+    service: Service = request.app.state.service
+    one = isinstance(body.query, str)
+    texts = [body.query] if isinstance(body.query, str) else body.query
+    limit = request.app.state.settings.max_client_batch
+    if len(texts) > limit:
+        raise InvalidInput(("query",), "too_many_texts", f"has {len(texts)} texts, and a request takes at most {limit}")
+    try:
+        result = await service.embed(texts, "query", truncate=body.truncate)
+    except TextTooLong as error:
+        raise InvalidInput(("query",) if one else ("query", error.index), "text_too_long", str(error)) from None
+    answer = orjson.dumps(result.vectors[0] if one else result.vectors, option=orjson.OPT_SERIALIZE_NUMPY)
+    headers = {"X-Truncated": str(result.truncated)} if result.truncated else {}
+    return Response(answer, headers=headers, media_type="application/json")

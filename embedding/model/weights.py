@@ -1,0 +1,156 @@
+"""Find a model's files: in a local folder, in the hub's cache or on the hub. Only safetensors, never a model's code."""
+
+import errno
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+
+from embedding.model.errors import ModelUnavailable
+
+logger = logging.getLogger(__name__)
+
+NEEDED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+UNNEEDED = ["onnx/*", "openvino/*", "*_bin/*", "training_args*", "optimizer*"]
+ATTEMPTS = 4
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+DEMO_HINT = "To try the service without this model: --demo."
+
+
+def fetch(model_id: str, revision: str = "main", token: str | None = None) -> Path:
+    """The folder of a SentenceTransformer: `model_id` itself where it is a folder, else its snapshot from the hub.
+
+    A snapshot in the hub's cache is used as it is, without a request; otherwise what is needed is downloaded once.
+    `token` is a Hugging Face token with read access.
+
+    Raises ModelUnavailable.
+    """
+    folder = Path(model_id).expanduser()
+    if folder.is_dir():
+        check(folder)
+        return folder
+    if model_id.startswith((".", "/", "~")) or model_id.count("/") > 1:
+        raise ModelUnavailable(f"there is no folder {model_id}. Set MODEL_ID to a folder that exists, or to a hub id.")
+    return _cached(model_id, revision) or _download(model_id, revision, token)
+
+
+def check(folder: Path) -> None:
+    """Raise ModelUnavailable unless `folder` holds a whole SentenceTransformer with safetensors weights."""
+    try:
+        modules = json.loads((folder / "modules.json").read_text("utf-8"))
+        parts = [(str(module["type"]), folder / str(module["path"])) for module in modules]
+    except FileNotFoundError:
+        raise ModelUnavailable(
+            f"{folder} is no SentenceTransformer: it has no modules.json. Save the model there with model.save(folder)."
+        ) from None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelUnavailable(f"{folder / 'modules.json'} can't be read: {error}.") from None
+    for kind, part in parts:
+        _check_part(kind, part)
+
+
+def _check_part(kind: str, folder: Path) -> None:
+    if not kind.startswith("sentence_transformers."):
+        raise ModelUnavailable(
+            f"the model needs code of its own ({kind}), which is not run here. Choose a model made of "
+            "sentence_transformers modules."
+        )
+    if any(folder.glob("pytorch_model*.bin")) and not any(folder.glob("*.safetensors")):
+        raise ModelUnavailable(
+            f"{folder} has its weights in pickled .bin files only, which can run code when loaded. "
+            "Save the model again with safetensors."
+        )
+    if kind.endswith(".Transformer") and not any(folder.glob("*.safetensors")):
+        raise ModelUnavailable(f"{folder} has no weights (*.safetensors). Fetch the model again.")
+    for index in folder.glob("*.safetensors.index.json"):
+        shards = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+        if missing := sorted(shard for shard in shards if not (folder / shard).is_file()):
+            raise ModelUnavailable(f"{folder} lacks {', '.join(missing)}. Fetch the model again.")
+
+
+def _cached(model_id: str, revision: str) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(
+            snapshot_download(
+                model_id, revision=revision, local_files_only=True, allow_patterns=NEEDED, ignore_patterns=UNNEEDED
+            )
+        )
+        check(folder)
+    except HFValidationError:
+        raise ModelUnavailable(f"{model_id!r} is neither a folder nor a hub id such as owner/model.") from None
+    except (LocalEntryNotFoundError, ModelUnavailable):
+        return None
+    return folder
+
+
+def _download(model_id: str, revision: str, token: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    logger.info("downloading %s (revision %s)", model_id, revision)
+    for attempt in range(ATTEMPTS):
+        try:
+            folder = snapshot_download(
+                model_id, revision=revision, token=token, allow_patterns=NEEDED, ignore_patterns=UNNEEDED
+            )
+            break
+        except Exception as error:
+            cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+            reason, passing = _explain(cause, model_id, revision, token)
+            if not passing or attempt == ATTEMPTS - 1:
+                raise ModelUnavailable(f"{reason} {DEMO_HINT}") from error
+            logger.warning("%s Trying again in %d s.", reason, 2**attempt)
+            time.sleep(2**attempt)
+    check(Path(folder))
+    return Path(folder)
+
+
+def _explain(error: Exception, model_id: str, revision: str, token: str | None) -> tuple[str, bool]:
+    """What a failed download means and what to do, and whether it may pass by itself."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    hub = constants.ENDPOINT
+    access = "the account behind HF_TOKEN" if token else "an account of yours, and set HF_TOKEN to its token"
+    match error:
+        case GatedRepoError():
+            return f"{model_id} is gated. Accept its terms at {hub}/{model_id} with {access}.", False
+        case RevisionNotFoundError():
+            return f"{model_id} has no revision {revision!r}. Set MODEL_REVISION to one that it has.", False
+        case RepositoryNotFoundError():
+            mend = "check the token's rights" if token else "set HF_TOKEN to a token that can read it"
+            return f"{model_id} is not on {hub}, or it is private: check MODEL_ID, or {mend}.", False
+        case HfHubHTTPError():
+            return _explain_status(error.response.status_code, model_id, hub, token)
+        case OfflineModeIsEnabled() | LocalEntryNotFoundError() if constants.HF_HUB_OFFLINE:
+            return f"{model_id} is not in the cache ({constants.HF_HUB_CACHE}), and HF_HUB_OFFLINE is set.", False
+        case OSError(errno=code) if code in NO_ROOM:
+            return f"there is no room for {model_id} in {constants.HF_HUB_CACHE}. Free some, or set HF_HOME.", False
+        case PermissionError():
+            return f"{constants.HF_HUB_CACHE} can't be written to. Set HF_HOME to a folder that can.", False
+    return f"{model_id} could not be fetched from {hub} ({type(error).__name__}). Check the network.", True
+
+
+def _explain_status(status: int, model_id: str, hub: str, token: str | None) -> tuple[str, bool]:
+    match status:
+        case 401:
+            return f"{hub} does not accept HF_TOKEN. Set it to a valid token, or unset it for a public model.", False
+        case 403:
+            return f"HF_TOKEN may not read {model_id}. Give the token read access to it.", False
+        case 429:
+            mend = "Try later." if token else "Set HF_TOKEN (it raises the limit), or try later."
+            return f"{hub} asks to slow down (429). {mend}", True
+    return f"{hub} answered {status} for {model_id}.", status >= 500 or status == 408
