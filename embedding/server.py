@@ -42,10 +42,10 @@ def serve(settings: Settings) -> int:
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         loading = asyncio.wrap_future(service.engine)
         await asyncio.wait({serving, loading}, return_when=asyncio.FIRST_COMPLETED)
-        if service.ready:
-            _say(_invitation(url, settings.tokens[0] if made_token else "$auth_token", loading.result().description))
-        elif loading.done():
+        if loading.done() and loading.exception() is not None:
             server.should_exit = True
+        elif loading.done():
+            _say(_invitation(url, settings.tokens[0] if made_token else "$auth_token", loading.result().description))
         await serving
 
     asyncio.run(run())

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Security
 
 from embedding.api import ops, predict
 from embedding.api.auth import SCHEMES, TokenAuth
+from embedding.api.body import BodyLimit
 from embedding.api.errors import add_error_handlers
 from embedding.api.log import RequestLog
 from embedding.model import load_engine
@@ -34,7 +35,6 @@ def create_app(settings: Settings) -> FastAPI:
         title="Embedding service",
         description=DESCRIPTION,
         lifespan=_lifespan,
-        max_body_size=settings.max_body_bytes,
         redoc_url=None,
     )
     app.state.settings = settings
@@ -42,6 +42,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(ops.router)
     app.include_router(predict.router, dependencies=[Security(scheme) for scheme in SCHEMES])
     add_error_handlers(app)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(TokenAuth, tokens=settings.tokens)
     app.add_middleware(RequestLog)
     return app

@@ -62,7 +62,7 @@ def _location(location: tuple[str | int, ...]) -> list[str | int]:
 def _message(error: dict[str, Any], request: Request) -> str:
     if error["type"] == "json_invalid":
         return f"is not valid JSON: {error['ctx']['error']}"
-    if error["loc"] == ("body",) and error["type"] != "missing":
+    if error["loc"] == ("body",):
         return f"must be a JSON object, sent as application/json (got {request.headers.get('content-type', 'none')!r})"
     return str(error["msg"])
 
@@ -77,10 +77,9 @@ async def _unavailable(_request: Request, error: Any) -> JSONResponse:
     return JSONResponse({"detail": f"{error}; try again later."}, status_code=status, headers=headers)
 
 
-async def _http(request: Request, error: Any) -> JSONResponse:
+async def _http(_request: Request, error: Any) -> JSONResponse:
     if error.status_code == 413:
-        limit = request.app.state.settings.max_body_bytes
-        return _details([(("body",), "too_large", f"is larger than {limit} bytes (MAX_BODY_BYTES)")], 413)
+        return _details([(("body",), "too_large", error.detail)], 413)
     if error.status_code == 400:
         return _details([(("body",), "json_invalid", "is not valid JSON in UTF-8")])
     return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=error.headers)

@@ -6,7 +6,8 @@ from starlette.responses import PlainTextResponse, RedirectResponse
 router = APIRouter(tags=["operations"])
 
 
-@router.api_route("/health", methods=["GET", "HEAD"], response_class=PlainTextResponse)
+@router.head("/health", include_in_schema=False)
+@router.get("/health", response_class=PlainTextResponse)
 async def health(request: Request) -> PlainTextResponse:
     """`ok` once the model is loaded; `not ready` with status 503 before."""
     if request.app.state.service.ready:

@@ -15,9 +15,15 @@ from embedding.serving import Service
 router = APIRouter(tags=["predict"])
 
 
-def _not_blank(text: str) -> str:
+def _legible(text: str) -> str:
     if not text.strip():
-        raise PydanticCustomError("blank_text", "must not be blank")
+        raise PydanticCustomError("text_blank", "must not be blank")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PydanticCustomError(
+            "text_unicode", "has half of a surrogate pair at character {position}", {"position": error.start}
+        ) from None
     return text
 
 
@@ -25,7 +31,7 @@ def _one_or_many(value: Any) -> str | None:
     return "<one>" if isinstance(value, str) else "<many>" if isinstance(value, list) else None
 
 
-Text = Annotated[str, AfterValidator(_not_blank)]
+Text = Annotated[str, AfterValidator(_legible)]
 OneOrMany = Annotated[
     Annotated[Text, Tag("<one>")] | Annotated[list[Text], Field(min_length=1), Tag("<many>")],
     Discriminator(

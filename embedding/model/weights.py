@@ -101,8 +101,7 @@ def _download(model_id: str, revision: str, token: str | None) -> Path:
             )
             break
         except Exception as error:
-            cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-            reason, passing = _explain(cause, model_id, revision, token)
+            reason, passing = _explain(error, model_id, revision, token)
             if not passing or attempt == ATTEMPTS - 1:
                 raise ModelUnavailable(f"{reason} {DEMO_HINT}") from error
             logger.warning("%s Trying again in %d s.", reason, 2**attempt)
@@ -124,6 +123,8 @@ def _explain(error: Exception, model_id: str, revision: str, token: str | None) 
     )
 
     hub = constants.ENDPOINT
+    if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # the request that failed, before the cache was looked at instead
     access = "the account behind HF_TOKEN" if token else "an account of yours, and set HF_TOKEN to its token"
     match error:
         case GatedRepoError():
@@ -131,23 +132,32 @@ def _explain(error: Exception, model_id: str, revision: str, token: str | None) 
         case RevisionNotFoundError():
             return f"{model_id} has no revision {revision!r}. Set MODEL_REVISION to one that it has.", False
         case RepositoryNotFoundError():
-            mend = "check the token's rights" if token else "set HF_TOKEN to a token that can read it"
-            return f"{model_id} is not on {hub}, or it is private: check MODEL_ID, or {mend}.", False
+            return _explain_missing(model_id, hub, token), False
         case HfHubHTTPError():
             return _explain_status(error.response.status_code, model_id, hub, token)
         case OfflineModeIsEnabled() | LocalEntryNotFoundError() if constants.HF_HUB_OFFLINE:
             return f"{model_id} is not in the cache ({constants.HF_HUB_CACHE}), and HF_HUB_OFFLINE is set.", False
         case OSError(errno=code) if code in NO_ROOM:
             return f"there is no room for {model_id} in {constants.HF_HUB_CACHE}. Free some, or set HF_HOME.", False
-        case PermissionError():
-            return f"{constants.HF_HUB_CACHE} can't be written to. Set HF_HOME to a folder that can.", False
+        case OSError(errno=int()):
+            return (
+                f"{constants.HF_HUB_CACHE} can't be written to ({error.strerror}). Set HF_HOME to another folder.",
+                False,
+            )
     return f"{model_id} could not be fetched from {hub} ({type(error).__name__}). Check the network.", True
+
+
+def _explain_missing(model_id: str, hub: str, token: str | None) -> str:
+    mend = "check the rights of HF_TOKEN" if token else "set HF_TOKEN to a token that can read it"
+    return f"{model_id} is not on {hub}, or it is private: check MODEL_ID, or {mend}."
 
 
 def _explain_status(status: int, model_id: str, hub: str, token: str | None) -> tuple[str, bool]:
     match status:
+        case 401 if token:
+            return f"{hub} does not accept HF_TOKEN, so {model_id} can't be fetched. Set it to a valid token.", False
         case 401:
-            return f"{hub} does not accept HF_TOKEN. Set it to a valid token, or unset it for a public model.", False
+            return _explain_missing(model_id, hub, token), False
         case 403:
             return f"HF_TOKEN may not read {model_id}. Give the token read access to it.", False
         case 429:

@@ -1,0 +1,40 @@
+"""A real uvicorn on a real socket, in a thread of the test's process so that torch is imported once."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import uvicorn
+
+from embedding.api import create_app
+from embedding.settings import Settings
+
+TOKEN = "a-token-for-tests"
+
+
+@contextmanager
+def live(**options: Any) -> Iterator[httpx.Client]:
+    """Serve with `options` over the defaults; yields a client that knows the address and the token."""
+    settings = Settings.read(**{"auth_token": TOKEN, **options})
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(create_app(settings), log_config=None, access_log=False))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    try:
+        with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def wait_until_ready(client: httpx.Client, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while client.get("/health").status_code != 200:
+        assert time.monotonic() < deadline, "the model did not load in time"
+        time.sleep(0.05)
