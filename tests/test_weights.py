@@ -1,6 +1,7 @@
 """Where a model's files come from: fetched once, whole, and every failure in words."""
 
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -220,6 +221,10 @@ def _lost_shard(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
+def _unreadable(folder: Path) -> None:
+    (folder / "model.safetensors").chmod(0)
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -228,6 +233,9 @@ def _lost_shard(folder: Path) -> None:
         (_foreign_code, "code of its own"),
         (_no_weights, "no weights"),
         (_pickled_weights, "pickled"),
+        pytest.param(
+            _unreadable, "may not read: model.safetensors", marks=pytest.mark.skipif(not os.getuid(), reason="root may")
+        ),
         (_lost_shard, "lacks model-00002-of-00002.safetensors"),
     ],
 )

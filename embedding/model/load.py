@@ -16,13 +16,15 @@ def load_engine(settings: Settings) -> Engine:
 
     Raises ModelUnavailable.
     """
-    folder = fetch(settings.model_id, settings.model_revision, settings.hf_token.get_secret_value() or None)
-    logger.info("loading %s", settings.model_id)
     start = time.perf_counter()
     try:
+        folder = fetch(settings.model_id, settings.model_revision, settings.hf_token.get_secret_value() or None)
+        logger.info("loading %s", settings.model_id)
         from embedding.model.torch_engine import TorchEngine
 
         engine = TorchEngine(folder, settings.model_id, settings.precision)
+    except ModelUnavailable:
+        raise
     except Exception as error:
         logger.debug("the model did not load", exc_info=True)
         reason = str(error).strip().split("\n")[0]

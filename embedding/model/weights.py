@@ -3,6 +3,7 @@
 import errno
 import json
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -55,6 +56,10 @@ def _check_part(kind: str, folder: Path) -> None:
         raise ModelUnavailable(
             f"the model needs code of its own ({kind}), which is not run here. Choose a model made of "
             "sentence_transformers modules."
+        )
+    if unreadable := [path.name for path in folder.glob("*") if path.is_file() and not os.access(path, os.R_OK)]:
+        raise ModelUnavailable(
+            f"{folder} has files that this user may not read: {', '.join(unreadable)}. Allow it: chmod -R a+rX {folder}"
         )
     if any(folder.glob("pytorch_model*.bin")) and not any(folder.glob("*.safetensors")):
         raise ModelUnavailable(
