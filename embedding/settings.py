@@ -35,7 +35,9 @@ class Settings(BaseSettings):
         default="auto", description="number format of the weights; auto: bfloat16 on CUDA, float32 elsewhere"
     )
     max_client_batch: int = Field(default=128, ge=1, description="texts in one request")
-    max_batch_tokens: int = Field(default=8192, ge=1, description="tokens that the engine gets in one call")
+    max_batch_tokens: int | None = Field(
+        default=None, ge=1, description="tokens that the engine gets in one call; by default what suits its device"
+    )
     max_concurrent_requests: int = Field(default=128, ge=1, description="requests under way; more are answered 429")
     max_body_bytes: int = Field(default=2_000_000, ge=1, description="size of a request's body")
     log_level: LogLevel = Field(default="INFO", description="DEBUG says what the server does, never a text or a token")

@@ -1,6 +1,8 @@
 """Many callers, one engine."""
 
 import asyncio
+import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,26 +10,97 @@ import httpx
 import numpy as np
 import pytest
 
+from embedding.model import Tokens
 from embedding.model.cores import available_cores
-from embedding.serving.batches import batches
+from embedding.serving.scheduler import Scheduler
 from tests.live import live, wait_until_ready
 
 
-def test_batches_hold_every_index_once_within_the_budget() -> None:
-    lengths = list(np.random.default_rng(0).integers(1, 400, size=200))
+class Recorder:
+    """An engine that notes its calls: a text's vector is its length."""
 
-    made = list(batches(lengths, 1000))
+    def __init__(self, failing: int = -1) -> None:
+        self.calls: list[list[int]] = []
+        self._failing = failing
 
-    assert sorted(index for batch in made for index in batch) == list(range(200))
-    assert all(max(lengths[i] for i in batch) * len(batch) <= 1000 for batch in made)
+    def embed(self, batch: Sequence[Tokens]) -> np.ndarray:
+        self.calls.append([text.kept for text in batch])
+        time.sleep(0.02)
+        if self._failing in self.calls[-1]:
+            raise MemoryError
+        return np.array([[text.kept] for text in batch], np.float32)
 
 
-def test_a_text_beyond_the_budget_gets_a_batch_of_its_own() -> None:
-    assert list(batches([5, 5000, 5], 100)) == [[1], [0, 2]]
+def texts(*lengths: int) -> list[Tokens]:
+    return [Tokens("", "query", length, length) for length in lengths]
 
 
-def test_no_lengths_make_no_batches() -> None:
-    assert list(batches([], 100)) == []
+def schedule(engine: Recorder, max_tokens: int, *requests: list[Tokens]) -> list[np.ndarray | BaseException]:
+    async def together() -> list[np.ndarray | BaseException]:
+        scheduler = Scheduler(engine.embed, max_tokens)
+        try:
+            return await asyncio.gather(*(scheduler.embed(request) for request in requests), return_exceptions=True)
+        finally:
+            scheduler.close()
+
+    return asyncio.run(together())
+
+
+def test_vectors_come_back_in_the_order_of_the_texts() -> None:
+    lengths = np.random.default_rng(0).integers(1, 400, size=200).tolist()
+    engine = Recorder()
+
+    (vectors,) = schedule(engine, 1000, texts(*lengths))
+
+    assert vectors[:, 0].tolist() == lengths
+    assert all(sum(call) <= 1000 for call in engine.calls)
+
+
+def test_a_text_beyond_the_budget_gets_a_call_of_its_own() -> None:
+    engine = Recorder()
+
+    schedule(engine, 100, texts(5, 5000, 5))
+
+    assert engine.calls == [[5, 5], [5000]]
+
+
+def test_what_waits_shares_a_call() -> None:
+    engine = Recorder()
+
+    schedule(engine, 1000, *(texts(10) for _ in range(16)))
+
+    assert engine.calls == [[10] * 16]
+
+
+def test_requests_take_turns() -> None:
+    engine = Recorder()
+
+    schedule(engine, 30, texts(*[10] * 20), texts(7), texts(8))
+
+    assert engine.calls[0] == [10, 7, 8]
+
+
+def test_a_failed_call_fails_its_requests_and_no_other() -> None:
+    bad, good = schedule(Recorder(failing=50), 60, texts(50), texts(20, 21))
+
+    assert isinstance(bad, MemoryError)
+    assert good[:, 0].tolist() == [20, 21]
+
+
+def test_a_caller_that_left_is_not_computed_for() -> None:
+    async def leave() -> None:
+        engine = Recorder()
+        scheduler = Scheduler(engine.embed, 10)
+        caller = asyncio.create_task(scheduler.embed(texts(*[10] * 50)))
+        await asyncio.sleep(0.05)
+        caller.cancel()
+
+        await scheduler.embed(texts(3))
+
+        assert len(engine.calls) < 10
+        scheduler.close()
+
+    asyncio.run(leave())
 
 
 def test_requests_beyond_the_limit_are_turned_away_and_the_rest_served(tiny_gemma: Path) -> None:

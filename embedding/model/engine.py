@@ -20,6 +20,8 @@ class Tokens:
     """Tokens of the whole text, with its prompt and the special tokens."""
     kept: int
     """Tokens that the model reads: `total`, or its limit where that is less."""
+    ids: Sequence[int] = ()
+    """Those tokens, for an engine that reads ids and not the text."""
 
     @property
     def truncated(self) -> bool:
@@ -37,6 +39,8 @@ class Engine(Protocol):
     """Engine, device, number format and threads, for people."""
     width: int
     """Numbers in a vector."""
+    batch_tokens: int
+    """Tokens in one call beyond which more gain nothing on this device."""
     max_tokens: int | None
     """Tokens that the model reads of one text, or None where it has no limit."""
 

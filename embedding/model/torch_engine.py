@@ -12,6 +12,8 @@ from embedding.model.cores import available_cores
 from embedding.model.engine import Task, Tokens
 from embedding.settings import Precision
 
+BATCH_TOKENS = {"cpu": 1024, "cuda": 32768}
+
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
@@ -34,6 +36,7 @@ class TorchEngine:
         self._count = _token_counter(self._model)
         self.model_name = model_name
         self.max_tokens = self._model.max_seq_length
+        self.batch_tokens = BATCH_TOKENS[device]
         self.width = self.embed(self.tokenize(["width"], "query")).shape[1]
         threads = f", {torch.get_num_threads()} threads" if device == "cpu" else ""
         self.description = f"torch on {device}, {precision}{threads}"
@@ -48,12 +51,13 @@ class TorchEngine:
         ]
 
     def embed(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
-        tasks = {tokens.task for tokens in batch}
-        if len(tasks) != 1:
-            raise ValueError(f"a batch has one task, not {sorted(tasks)}")
-        encode = self._model.encode_query if tasks == {"query"} else self._model.encode_document
-        vectors = encode([tokens.text for tokens in batch], batch_size=len(batch), show_progress_bar=False)
-        return np.asarray(vectors, dtype=np.float32)
+        vectors: dict[int, NDArray[np.float32]] = {}
+        for task, encode in (("query", self._model.encode_query), ("document", self._model.encode_document)):
+            if mine := [index for index, tokens in enumerate(batch) if tokens.task == task]:
+                # The model sorts by length, so that in a batch of its own little is padded.
+                encoded = encode([batch[index].text for index in mine], show_progress_bar=False)
+                vectors.update(zip(mine, encoded, strict=True))
+        return np.stack([vectors[index] for index in range(len(batch))]).astype(np.float32, copy=False)
 
 
 def _load(folder: Path, device: str, precision: Precision) -> "SentenceTransformer":

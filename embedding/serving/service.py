@@ -1,18 +1,16 @@
-"""One engine shared by many callers: loaded in the background, called by one thread, full when it is full."""
+"""One engine shared by many callers: loaded in the background, admitting what it can answer."""
 
 import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from functools import cached_property
 
 from embedding.model import Engine, Task, TextTooLong, Tokens
-from embedding.serving.batches import batches
 from embedding.serving.errors import NotReady, Overloaded
+from embedding.serving.scheduler import Scheduler, Vectors
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +19,7 @@ logger = logging.getLogger(__name__)
 class Embeddings:
     """The vectors of one request, in its order: float32, (texts, width), and the tokens behind them."""
 
-    vectors: NDArray[np.float32]
+    vectors: Vectors
     tokens: Sequence[Tokens]
 
     @property
@@ -33,17 +31,17 @@ class Embeddings:
 class Service:
     """Embeds texts for any number of callers with one engine.
 
-    `load` makes the engine; it is called once, by `start` or `load_now`. `engine` is the future of it.
+    `load` makes the engine; it is called once, by `start` or `load_now`, and `engine` is the future of what it gives.
     """
 
-    def __init__(self, load: Callable[[], Engine], *, max_batch_tokens: int, max_concurrent_requests: int) -> None:
+    def __init__(
+        self, load: Callable[[], Engine], *, max_batch_tokens: int | None, max_concurrent_requests: int
+    ) -> None:
         self.engine: Future[Engine] = Future()
         self._load = load
         self._max_batch_tokens = max_batch_tokens
         self._max_requests = max_concurrent_requests
         self._requests = 0
-        # One thread: an engine's calls must not overlap, and one call already uses every core.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
 
     def start(self) -> None:
         """Load the engine in the background, unless that was begun before."""
@@ -62,7 +60,7 @@ class Service:
         return self.engine.done() and self.engine.exception() is None
 
     async def embed(self, texts: Sequence[str], task: Task, *, truncate: bool = True) -> Embeddings:
-        """The vectors of `texts`. Long requests run as several engine calls, and others are served between them.
+        """The vectors of `texts`.
 
         Raises NotReady, Overloaded, and TextTooLong where a text would be cut and `truncate` is false.
         """
@@ -72,13 +70,25 @@ class Service:
             raise Overloaded(f"{self._max_requests} requests are under way")
         self._requests += 1
         try:
-            return await self._embed(self.engine.result(), texts, task, truncate)
+            tokens = await asyncio.to_thread(self.engine.result().tokenize, texts, task)
+            for index, text in enumerate(tokens):
+                if text.truncated and not truncate:
+                    raise TextTooLong(index, text.total, text.kept)
+            vectors = await self._scheduler.embed(tokens)
         finally:
             self._requests -= 1
+        logger.debug("embedded %d texts, %d tokens", len(tokens), sum(text.kept for text in tokens))
+        return Embeddings(vectors, tokens)
 
     def close(self) -> None:
         """Drop what waits; an engine call under way ends by itself."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        if self.ready:
+            self._scheduler.close()
+
+    @cached_property
+    def _scheduler(self) -> Scheduler:
+        engine = self.engine.result()
+        return Scheduler(engine.embed, self._max_batch_tokens or engine.batch_tokens)
 
     def _begin(self) -> bool:
         return not self.engine.running() and not self.engine.done() and self.engine.set_running_or_notify_cancel()
@@ -88,15 +98,3 @@ class Service:
             self.engine.set_result(self._load())
         except BaseException as error:
             self.engine.set_exception(error)
-
-    async def _embed(self, engine: Engine, texts: Sequence[str], task: Task, truncate: bool) -> Embeddings:
-        tokens = await asyncio.to_thread(engine.tokenize, texts, task)
-        for index, text in enumerate(tokens):
-            if text.truncated and not truncate:
-                raise TextTooLong(index, text.total, text.kept)
-        vectors = np.empty((len(tokens), engine.width), np.float32)
-        loop = asyncio.get_running_loop()
-        for batch in batches([text.kept for text in tokens], self._max_batch_tokens):
-            vectors[batch] = await loop.run_in_executor(self._thread, engine.embed, [tokens[i] for i in batch])
-        logger.debug("embedded %d texts, %d tokens", len(tokens), sum(text.kept for text in tokens))
-        return Embeddings(vectors, tokens)
