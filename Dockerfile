@@ -16,6 +16,7 @@ ENV HF_HOME=/home/user/.cache/huggingface PYTHONUNBUFFERED=1
 # The options are those of embedding/settings.py; a Space gives its variables as build arguments.
 ARG MODEL_ID
 ARG MODEL_REVISION
+ENV MODEL_ID=$MODEL_ID MODEL_REVISION=$MODEL_REVISION
 RUN --mount=type=secret,id=HF_TOKEN,mode=0444,required=false \
     if [ -s /run/secrets/HF_TOKEN ]; then HF_TOKEN="$(cat /run/secrets/HF_TOKEN)" python -m embedding download; fi
 

@@ -1,17 +1,23 @@
 """The command line: `python -m embedding [serve]`."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from embedding.demo import demo_settings
 from embedding.model import ModelUnavailable
+from embedding.model.load import make_ready
+from embedding.model.weights import fetch
 from embedding.settings import Settings, SettingsError
 from embedding.telemetry import configure_logging
 
 COMMANDS = {
     "serve": "answer HTTP requests (the default)",
-    "download": "fetch the model into the hub's cache, and end",
+    "download": "fetch the model, and prepare it where that is needed, so that serve starts at once",
+    "prepare": "make a model a self-contained folder for the onnx engine, which serve takes as --model",
 }
 SECRETS = {"auth_token", "hf_token"}  # by environment only: a command line is there for all to see
 FLAGS = {"model_id": "model", "model_revision": "revision"}
@@ -19,28 +25,47 @@ FLAGS = {"model_id": "model", "model_revision": "revision"}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback; serve has handlers of its own
     flags = vars(_parser().parse_args(arguments))
-    command = flags.pop("command")
+    command, output = flags.pop("command"), flags.pop("output", None)
     try:
         settings = Settings.read(**flags)
         configure_logging(settings.log_level)
-        return _download(settings) if command == "download" else _serve(settings)
-    except (SettingsError, ModelUnavailable) as error:
+        return RUN[command](settings, output)
+    except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+    except ModelUnavailable as error:
+        print(f"error: {error} To try the service without this model: --demo.", file=sys.stderr)
+    return 1
 
 
-def _serve(settings: Settings) -> int:
+def _serve(settings: Settings, _output: Path | None) -> int:
     from embedding.server import serve
 
     return serve(settings)
 
 
-def _download(settings: Settings) -> int:
-    from embedding.model.weights import fetch
-
-    print(fetch(settings.model_id, settings.model_revision, settings.hf_token.get_secret_value() or None))
+def _download(settings: Settings, _output: Path | None) -> int:
+    print(make_ready(demo_settings(settings) if settings.demo else settings))
     return 0
+
+
+def _prepare(settings: Settings, output: Path | None) -> int:
+    if output is None:
+        raise SettingsError("prepare needs --output FOLDER.")
+    settings = demo_settings(settings) if settings.demo else settings
+    source = fetch(settings.model_id, settings.model_revision, settings.hub_token)
+    from embedding.model.prepare import prepare, say
+
+    try:
+        prepare(source, output, source_id=settings.model_id, revision=settings.model_revision, progress=say)
+    except OSError as error:
+        raise ModelUnavailable(f"{output} can't be written: {error.strerror}.") from error
+    print(f"prepared {output}; serve it with --model {output}")
+    return 0
+
+
+RUN = {"serve": _serve, "download": _download, "prepare": _prepare}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = "; ".join(f"{name}: {meaning}" for name, meaning in COMMANDS.items())
     parser.add_argument("command", nargs="?", choices=COMMANDS, default="serve", help=commands)
+    parser.add_argument("--output", metavar="FOLDER", type=Path, help="where prepare writes the folder")
     for name, field in Settings.model_fields.items():
         if name in SECRETS:
             continue

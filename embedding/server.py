@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+from types import FrameType
 
 import uvicorn
 
@@ -15,6 +16,16 @@ from embedding.settings import Settings, SettingsError
 DRAIN_SECONDS = 30
 
 
+class _Server(uvicorn.Server):
+    """Says that it stops, and how to make it stop at once."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit:
+            os._exit(1)  # told twice: not even the requests under way
+        _say("Stopping, once the requests under way are answered. Again to stop at once.")
+        super().handle_exit(sig, frame)
+
+
 def serve(settings: Settings) -> int:
     """Serve until a signal says stop; the exit status.
 
@@ -22,30 +33,35 @@ def serve(settings: Settings) -> int:
 
     Raises SettingsError and ModelUnavailable.
     """
-    made_token = settings.demo and not settings.auth_token.get_secret_value()
+    made_token = settings.demo and not settings.tokens
     if settings.demo:
         settings = demo_settings(settings)
     app = create_app(settings)
     listener = _listen(settings.host, settings.port)
     url = f"http://{_reachable(settings.host)}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_SECONDS
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     # uvicorn raises the signal that stopped it again once it is down; to be told to stop is no failure here.
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, lambda *_: None)
-    _say(f"Loading {settings.model_id} … {url}/health says when it is ready.")
+    _say(f"Loading {'the demo model' if settings.demo else settings.model_id} … {url}/health says when it is ready.")
     service = app.state.service
 
     async def run() -> None:
-        server = uvicorn.Server(config)
+        server = _Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         loading = asyncio.wrap_future(service.engine)
         await asyncio.wait({serving, loading}, return_when=asyncio.FIRST_COMPLETED)
         if loading.done() and loading.exception() is not None:
             server.should_exit = True
         elif loading.done():
-            _say(_invitation(url, settings.tokens[0] if made_token else "$auth_token", loading.result().description))
+            _say(_invitation(url, settings.tokens[0] if made_token else None, str(loading.result().info)))
         await serving
 
     asyncio.run(run())
@@ -59,10 +75,14 @@ def serve(settings: Settings) -> int:
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
-        raise SettingsError(f"can't listen on {host} port {port}: {error}. Choose with --host and --port.") from None
+        return socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
+        raise SettingsError(
+            f"can't listen on {host} port {port}: {reason}. Choose another, for example --port 7861, or another --host."
+        ) from None
 
 
 def _reachable(host: str) -> str:
@@ -72,8 +92,9 @@ def _reachable(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _invitation(url: str, token: str, description: str) -> str:
-    made = "" if token.startswith("$") else f"\n  token    {token}"
+def _invitation(url: str, made_token: str | None, description: str) -> str:
+    made = f"\n  token    {made_token}" if made_token else ""
+    token = made_token or "$auth_token"
     return f"""
 Ready: {description}
   address  {url}{made}

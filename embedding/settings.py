@@ -2,13 +2,13 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEFAULT_MODEL = "GokulRajaR/embeddinggemma-300m-qat-q8_0-unquantized"
 
-EngineName = Literal["auto", "torch"]
-Precision = Literal["auto", "float32", "bfloat16"]
+EngineName = Literal["auto", "onnx", "torch"]
+Precision = Literal["auto", "int8", "float32", "bfloat16"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
@@ -30,9 +30,11 @@ class Settings(BaseSettings):
     demo: bool = Field(default=False, description="serve a small trained model that needs no account and no hub")
     host: str = Field(default="0.0.0.0", description="address to listen on")
     port: int = Field(default=7860, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    engine: EngineName = Field(default="auto", description="what computes the vectors")
+    engine: EngineName = Field(
+        default="auto", description="onnx (CPU) or torch; auto: torch on a GPU, else onnx where it can"
+    )
     precision: Precision = Field(
-        default="auto", description="number format of the weights; auto: bfloat16 on CUDA, float32 elsewhere"
+        default="auto", description="number format; auto: the fastest here whose vectors passed the fidelity check"
     )
     max_client_batch: int = Field(default=128, ge=1, description="texts in one request")
     max_batch_tokens: int | None = Field(
@@ -41,6 +43,11 @@ class Settings(BaseSettings):
     max_concurrent_requests: int = Field(default=128, ge=1, description="requests under way; more are answered 429")
     max_body_bytes: int = Field(default=2_000_000, ge=1, description="size of a request's body")
     log_level: LogLevel = Field(default="INFO", description="DEBUG says what the server does, never a text or a token")
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _any_case(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
 
     @classmethod
     def read(cls, **flags: Any) -> Self:
@@ -56,15 +63,27 @@ class Settings(BaseSettings):
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """The tokens that clients may send.
+        """The tokens that clients may send."""
+        return tuple(token for part in self.auth_token.get_secret_value().split(",") if (token := part.strip()))
 
-        Raises SettingsError where none is configured: the service never runs open.
-        """
-        tokens = tuple(token for part in self.auth_token.get_secret_value().split(",") if (token := part.strip()))
-        if not tokens:
+    def required_tokens(self) -> tuple[str, ...]:
+        """`tokens`, at least one. Raises SettingsError where none is configured: the service never runs open."""
+        if not self.tokens:
             raise SettingsError(
                 "no token is configured, and the service does not run open. Set auth_token to a secret of your own, "
                 'for example: export auth_token="$(openssl rand -hex 24)". '
                 "To try the service first, use --demo: it makes a token and prints it."
             )
-        return tokens
+        try:
+            "".join(self.tokens).encode()
+        except UnicodeEncodeError:
+            raise SettingsError("auth_token is not valid UTF-8. Set it to plain letters and digits.") from None
+        return self.tokens
+
+    @property
+    def hub_token(self) -> str | None:
+        """HF_TOKEN, if it is set. Raises SettingsError where it can't be one."""
+        token = self.hf_token.get_secret_value().strip()
+        if not (token.isascii() and token.isprintable()) or " " in token:
+            raise SettingsError("HF_TOKEN is no token: it has characters that none has. Copy it anew from the hub.")
+        return token or None

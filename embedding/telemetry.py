@@ -13,4 +13,3 @@ def configure_logging(level: str) -> None:
     stream.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[stream], force=True)
     logging.getLogger("embedding").setLevel(level)
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it retries aloud; weights.py says what matters

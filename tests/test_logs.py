@@ -1,10 +1,14 @@
 """Logs say what the server does, and never a text or a token."""
 
+import asyncio
 import json
+import logging
 from pathlib import Path
 
 import httpx
+import pytest
 
+from embedding.api.log import RequestLog
 from tests.cli import running
 
 TOKEN = "sesame-token-0123"
@@ -37,3 +41,21 @@ def test_no_text_and_no_token_reaches_a_log(tiny_gemma: Path, tmp_path: Path) ->
     assert "3 texts" in log
     for secret in (*WORDS, TOKEN, "hf_sesame"):
         assert secret not in log
+
+
+def test_a_failure_is_logged_by_its_place_and_answered_500(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(*_: object) -> None:
+        raise ValueError(WORDS[0])
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app=RequestLog(broken))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.get("/")
+
+    with caplog.at_level(logging.DEBUG):
+        answer = asyncio.run(ask())
+
+    assert answer.status_code == 500
+    assert "ValueError at" in caplog.text
+    assert "test_logs.py" in caplog.text
+    assert WORDS[0] not in caplog.text + answer.text

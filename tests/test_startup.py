@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from embedding.settings import Settings, SettingsError
 from tests.cli import run, running
 from tests.fake_hub import MODEL, fake_hub
 
@@ -44,7 +45,13 @@ def test_the_demo_prints_a_curl_line_that_answers_a_vector(tmp_path: Path) -> No
 def test_the_port_is_open_while_the_model_loads(tiny_gemma: Path, tmp_path: Path) -> None:
     with fake_hub(tiny_gemma) as hub:
         hub.open.clear()
-        options = {"MODEL_ID": MODEL, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "AUTH_TOKEN": "t"}
+        options = {
+            "MODEL_ID": MODEL,
+            "HF_ENDPOINT": hub.url,
+            "HF_HOME": str(tmp_path / "home"),
+            "AUTH_TOKEN": "t",
+            "ENGINE": "torch",
+        }
         with running(tmp_path, **options) as server:
             waiting = server.health()
             early = httpx.post(f"{server.url}/predict", json={"query": "x"}, headers={"X-API-Key": "t"})
@@ -76,16 +83,22 @@ def test_a_signal_ends_a_download_under_way(stop: signal.Signals, tiny_gemma: Pa
         assert "Traceback" not in server.output
 
 
+def assert_model_ends(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert_ends(done, *words, "--demo")
+
+
 def test_without_a_token_it_does_not_start() -> None:
     assert_ends(run("--port", "0"), "auth_token", "--demo")
 
 
 def test_a_model_that_is_not_there_ends_it() -> None:
-    assert_ends(run("--port", "0", "--model", "/no/such/folder", auth_token="t"), "/no/such/folder", "MODEL_ID")
+    assert_model_ends(run("--port", "0", "--model", "/no/such/folder", auth_token="t"), "/no/such/folder", "MODEL_ID")
 
 
 def test_a_folder_that_is_no_model_ends_it(tmp_path: Path) -> None:
-    assert_ends(run("serve", "--port", "0", "--model", str(tmp_path), auth_token="t"), str(tmp_path), "modules.json")
+    assert_model_ends(
+        run("serve", "--port", "0", "--model", str(tmp_path), auth_token="t"), str(tmp_path), "modules.json"
+    )
 
 
 def test_a_broken_model_ends_it(tiny_gemma: Path, tmp_path: Path) -> None:
@@ -96,7 +109,9 @@ def test_a_broken_model_ends_it(tiny_gemma: Path, tmp_path: Path) -> None:
             content = path.read_bytes()
             copy.write_bytes(content[: len(content) // 2] if path.name == "model.safetensors" else content)
 
-    assert_ends(run("--port", "0", "--model", str(tmp_path), auth_token="t"), str(tmp_path), "can't be loaded")
+    assert_model_ends(
+        run("--port", "0", "--model", str(tmp_path), auth_token="t"), str(tmp_path), "could not be prepared"
+    )
 
 
 def test_a_port_in_use_ends_it() -> None:
@@ -121,3 +136,34 @@ def test_help_names_every_option() -> None:
 
     for word in ("--model", "--demo", "--host", "--port", "MODEL_REVISION", "MAX_BODY_BYTES", "auth_token", "HF_TOKEN"):
         assert word in said
+
+
+def test_a_token_that_no_header_can_carry_is_refused() -> None:
+    assert_ends(run("--port", "0", auth_token="\udcff\udcfe"), "auth_token")
+
+
+def test_a_hub_token_with_stray_white_space_is_trimmed_and_a_broken_one_refused() -> None:
+    assert Settings.read(hf_token=" hf_good\n").hub_token == "hf_good"
+    with pytest.raises(SettingsError, match="HF_TOKEN"):
+        _ = Settings.read(hf_token="hf go\nod").hub_token
+
+
+def test_ctrl_c_ends_a_download_without_a_traceback(tiny_gemma: Path, tmp_path: Path) -> None:
+    with fake_hub(tiny_gemma) as hub:
+        hub.open.clear()
+        options = {"MODEL_ID": MODEL, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
+        with running(tmp_path, "download", **options) as server:
+            server.wait_for("downloading")
+            server.process.send_signal(signal.SIGINT)
+            server.process.wait(20)
+
+        assert "Traceback" not in server.output
+
+
+def test_the_demo_s_token_may_be_chosen(tmp_path: Path) -> None:
+    with running(tmp_path, "--demo", auth_token="my-own") as server:
+        said = server.wait_for("curl")
+
+        assert "$auth_token" in said
+        assert "my-own" not in server.output
+        assert httpx.post(f"{server.url}/predict", json={"query": "x"}, headers={"X-API-Key": "my-own"}).is_success

@@ -24,9 +24,9 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["demo", "gemma"])
+@pytest.fixture(scope="module", params=["demo", "gemma", "torch_demo", "torch_gemma"])
 def served(request: pytest.FixtureRequest) -> tuple[httpx.Client, SentenceTransformer]:
-    folder = {"demo": "demo_model", "gemma": "tiny_gemma"}[request.param]
+    folder = "demo_model" if request.param.endswith("demo") else "tiny_gemma"
     return request.getfixturevalue(request.param), SentenceTransformer(
         str(request.getfixturevalue(folder)), device="cpu"
     )
@@ -117,10 +117,8 @@ def test_bfloat16_stays_close_to_float32_and_of_unit_length(tiny_gemma: Path) ->
     assert not np.allclose(half, full, atol=1e-6)
 
 
-def test_documents_get_the_document_prompt(tiny_gemma: Path) -> None:
-    engine = load_engine(Settings.read(model_id=str(tiny_gemma)))
-
-    vectors = engine.embed(engine.tokenize(TEXTS, "document"))
+def test_documents_get_the_document_prompt(gemma: httpx.Client, tiny_gemma: Path) -> None:
+    vectors = gemma.post("/predict", json={"query": TEXTS, "task": "document"}).json()
 
     reference = SentenceTransformer(str(tiny_gemma), device="cpu").encode_document(TEXTS)
     np.testing.assert_allclose(vectors, reference, atol=1e-5)

@@ -36,6 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=_lifespan,
         redoc_url=None,
+        redirect_slashes=False,  # behind a proxy it would redirect to plain http, and the token with it
     )
     app.state.settings = settings
     app.state.service = service
@@ -43,7 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(predict.router, dependencies=[Security(scheme) for scheme in SCHEMES])
     add_error_handlers(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    app.add_middleware(TokenAuth, tokens=settings.tokens)
+    app.add_middleware(TokenAuth, tokens=settings.required_tokens())
     app.add_middleware(RequestLog)
     return app
 

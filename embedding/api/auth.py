@@ -26,20 +26,29 @@ class TokenAuth:
         self._tokens = [token.encode() for token in tokens]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS and not self._known(Headers(scope=scope)):
-            await _unauthorized(scope, receive, send)
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+            await self.app(scope, receive, send)
+        elif not (sent := _sent_tokens(Headers(scope=scope))):
+            await _no_token(scope, receive, send)
+        elif not self._known(sent):
+            await _wrong_token(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
-    def _known(self, headers: Headers) -> bool:
-        scheme, _, bearer = headers.get("authorization", "").partition(" ")
-        sent = [headers.get("x-api-key", "")] + ([bearer] if scheme.lower() == "bearer" else [])
+    def _known(self, sent: Sequence[str]) -> bool:
         # Starlette decodes headers as Latin-1; its bytes are what the client sent.
-        return any(compare_digest(s.strip().encode("latin-1"), t) for s in sent for t in self._tokens)
+        return any(compare_digest(s.encode("latin-1"), t) for s in sent for t in self._tokens)
 
 
-_unauthorized = JSONResponse(
-    {"detail": "A token is needed: send it as 'Authorization: Bearer TOKEN' or 'X-API-Key: TOKEN'."},
-    status_code=401,
-    headers={"WWW-Authenticate": "Bearer"},
-)
+def _sent_tokens(headers: Headers) -> list[str]:
+    scheme, _, bearer = headers.get("authorization", "").partition(" ")
+    sent = [headers.get("x-api-key", ""), bearer if scheme.lower() == "bearer" else ""]
+    return [token for part in sent if (token := part.strip())]
+
+
+def _unauthorized(detail: str) -> JSONResponse:
+    return JSONResponse({"detail": detail}, status_code=401, headers={"WWW-Authenticate": "Bearer"})
+
+
+_no_token = _unauthorized("A token is needed: send it as 'Authorization: Bearer TOKEN' or 'X-API-Key: TOKEN'.")
+_wrong_token = _unauthorized("This token is not one that the service knows; its owner set it as auth_token.")

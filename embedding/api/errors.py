@@ -9,11 +9,14 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
+from embedding.api.disconnect import CallerLeft
 from embedding.serving.errors import Overloaded, Unavailable
 
 logger = logging.getLogger(__name__)
+
+UNION_TAGS = ("<one>", "<many>")
 
 
 class InvalidInput(Exception):
@@ -28,6 +31,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(InvalidInput, _invalid_input)
     app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(CallerLeft, _nobody)
     app.add_exception_handler(HTTPException, _http)
 
 
@@ -56,14 +60,15 @@ async def _invalid_request(request: Request, error: Any) -> JSONResponse:
 
 def _location(location: tuple[str | int, ...]) -> list[str | int]:
     """Drop the tags by which pydantic tells which member of a union it tried."""
-    return [part for part in location if not (isinstance(part, str) and part.startswith("<"))]
+    return [part for part in location if part not in UNION_TAGS]
 
 
 def _message(error: dict[str, Any], request: Request) -> str:
     if error["type"] == "json_invalid":
         return f"is not valid JSON: {error['ctx']['error']}"
-    if error["loc"] == ("body",):
-        return f"must be a JSON object, sent as application/json (got {request.headers.get('content-type', 'none')!r})"
+    if error["loc"] == ("body",) and error["type"] != "too_many_fields":
+        sent = request.headers.get("content-type", "none")
+        return "must be a JSON object" + ("" if "json" in sent else f", sent as application/json, not {sent[:100]}")
     return str(error["msg"])
 
 
@@ -75,6 +80,10 @@ async def _unavailable(_request: Request, error: Any) -> JSONResponse:
     status = 429 if isinstance(error, Overloaded) else 503
     headers = {"Retry-After": str(error.retry_after)}
     return JSONResponse({"detail": f"{error}; try again later."}, status_code=status, headers=headers)
+
+
+async def _nobody(_request: Request, _error: Any) -> Response:
+    return Response(status_code=499)
 
 
 async def _http(_request: Request, error: Any) -> JSONResponse:

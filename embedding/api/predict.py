@@ -4,13 +4,16 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
+from embedding.api.disconnect import while_connected
 from embedding.api.errors import InvalidInput
-from embedding.model import TextTooLong
+from embedding.model import Task, TextTooLong
 from embedding.serving import Service
+
+MAX_FIELDS = 16
 
 router = APIRouter(tags=["predict"])
 
@@ -33,7 +36,7 @@ def _one_or_many(value: Any) -> str | None:
 
 Text = Annotated[str, AfterValidator(_legible)]
 OneOrMany = Annotated[
-    Annotated[Text, Tag("<one>")] | Annotated[list[Text], Field(min_length=1), Tag("<many>")],
+    Annotated[Text, Tag("<one>")] | Annotated[list[Text], Field(min_length=1, fail_fast=True), Tag("<many>")],
     Discriminator(
         _one_or_many,
         custom_error_type="text_type",
@@ -42,14 +45,24 @@ OneOrMany = Annotated[
 ]
 
 
+def _few_fields(value: Any) -> Any:
+    if isinstance(value, dict) and len(value) > MAX_FIELDS:
+        raise PydanticCustomError("too_many_fields", "has more than {limit} fields", {"limit": MAX_FIELDS})
+    return value
+
+
 class PredictRequest(BaseModel):
-    """Queries to embed, each under the model's query prompt."""
+    """Texts to embed, each under the model's prompt for its task."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, json_schema_extra={"examples": [{"query": "What is machine learning?"}]}
     )
 
+    # Before each of a million unknown fields gets an error of its own.
+    _few = model_validator(mode="before")(_few_fields)
+
     query: OneOrMany = Field(description="a text, or a list of texts")
+    task: Task = Field(default="query", description="query: what is searched with; document: what is searched in")
     truncate: bool = Field(default=True, description="cut a text beyond the model's limit; if false, refuse it")
 
 
@@ -72,15 +85,19 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 @router.post("/predict", response_class=Response, responses=RESPONSES)
 async def predict(request: Request, body: PredictRequest) -> Response:
-    """The vector of each query, of unit length where the model normalises."""
+    """The vector of each text, of unit length where the model normalises."""
     service: Service = request.app.state.service
     one = isinstance(body.query, str)
     texts = [body.query] if isinstance(body.query, str) else body.query
     limit = request.app.state.settings.max_client_batch
     if len(texts) > limit:
-        raise InvalidInput(("query",), "too_many_texts", f"has {len(texts)} texts, and a request takes at most {limit}")
+        raise InvalidInput(
+            ("query",),
+            "too_many_texts",
+            f"has {len(texts)} texts, and a request takes at most {limit} (MAX_CLIENT_BATCH)",
+        )
     try:
-        result = await service.embed(texts, "query", truncate=body.truncate)
+        result = await while_connected(request, service.embed(texts, body.task, truncate=body.truncate))
     except TextTooLong as error:
         raise InvalidInput(("query",) if one else ("query", error.index), "text_too_long", str(error)) from None
     answer = orjson.dumps(result.vectors[0] if one else result.vectors, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -28,24 +28,36 @@ class Tokens:
         return self.kept < self.total
 
 
-class Engine(Protocol):
-    """Turns texts into vectors.
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What computes the vectors."""
 
-    `tokenize` may run beside `embed`; calls of `embed` must not overlap.
-    """
-
-    model_name: str
-    description: str
-    """Engine, device, number format and threads, for people."""
+    model: str
+    engine: str
+    device: str
+    precision: str
+    threads: int
     width: int
     """Numbers in a vector."""
-    batch_tokens: int
-    """Tokens in one call beyond which more gain nothing on this device."""
     max_tokens: int | None
     """Tokens that the model reads of one text, or None where it has no limit."""
+    fidelity: float | None = None
+    """Mean cosine to SentenceTransformer in float32, as measured when the model was prepared; None: it is that."""
+
+    def __str__(self) -> str:
+        fidelity = "the reference" if self.fidelity is None else f"fidelity {self.fidelity:.4f}"
+        return f"{self.engine} on {self.device}, {self.precision}, {self.threads} threads, {fidelity}"
+
+
+class Engine(Protocol):
+    """Turns texts into vectors. `tokenize` may run beside `embed`; calls of `embed` must not overlap."""
+
+    info: EngineInfo
+    batch_tokens: int
+    """Tokens in one call beyond which more gain nothing on this device."""
 
     def tokenize(self, texts: Sequence[str], task: Task) -> list[Tokens]:
-        """Count the tokens of each text under the task's prompt."""
+        """Each text under the task's prompt, cut at the model's limit."""
 
     def embed(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
         """The vectors of a batch, in its order: float32, (len(batch), width)."""

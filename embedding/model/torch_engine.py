@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedding.model.cores import available_cores
-from embedding.model.engine import Task, Tokens
+from embedding.model.engine import EngineInfo, Task, Tokens
+from embedding.model.errors import UnknownPrecision
+from embedding.model.machine import available_cores
+from embedding.model.tokenizer import Tokenizer
 from embedding.settings import Precision
 
+EMBEDDINGS = {"token_embeddings", "cls_token_embeddings"}
 BATCH_TOKENS = {"cpu": 1024, "cuda": 32768}
 
 if TYPE_CHECKING:
@@ -30,25 +33,43 @@ class TorchEngine:
 
         torch.set_num_threads(available_cores())
         device = "cuda" if torch.cuda.is_available() else "cpu"
+        if precision == "int8":
+            raise UnknownPrecision("the torch engine has no int8; ENGINE=onnx does.")
         if precision == "auto":
-            precision = "bfloat16" if device == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+            precision = (
+                "bfloat16"
+                if device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+                else "float32"
+            )
         self._model = _load(folder, device, precision)
-        self._count = _token_counter(self._model)
-        self.model_name = model_name
-        self.max_tokens = self._model.max_seq_length
+        self._tokenizer = _tokenizer(self._model)
         self.batch_tokens = BATCH_TOKENS[device]
-        self.width = self.embed(self.tokenize(["width"], "query")).shape[1]
-        threads = f", {torch.get_num_threads()} threads" if device == "cpu" else ""
-        self.description = f"torch on {device}, {precision}{threads}"
+        self.info = EngineInfo(
+            model=model_name,
+            engine="torch",
+            device=device,
+            precision=precision,
+            threads=torch.get_num_threads(),
+            width=self._model.encode_query("width", show_progress_bar=False).shape[0],
+            max_tokens=_limit(self._model),
+        )
 
     def tokenize(self, texts: Sequence[str], task: Task) -> list[Tokens]:
-        prompt = self._model.prompts.get(task) or ""
-        limit = self.max_tokens
-        totals = self._count([prompt + text for text in texts])
+        if self._tokenizer is not None:
+            return self._tokenizer.tokenize(texts, task)
+        limit = self.info.max_tokens
+        totals = [self._count(text, task) for text in texts]
         return [
             Tokens(text, task, total, min(total, limit) if limit else total)
             for text, total in zip(texts, totals, strict=True)
         ]
+
+    def _count(self, text: str, task: Task) -> int:
+        """Tokens of a text for a model without a fast tokenizer."""
+        text = (self._model.prompts.get(task) or "") + text
+        if callable(self._model.tokenizer):
+            return len(self._model.tokenizer(text, truncation=False)["input_ids"])
+        return int(self._model.preprocess([text], task=task)["input_ids"].numel())
 
     def embed(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
         vectors: dict[int, NDArray[np.float32]] = {}
@@ -63,6 +84,7 @@ class TorchEngine:
 def _load(folder: Path, device: str, precision: Precision) -> "SentenceTransformer":
     import torch
     from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -73,25 +95,24 @@ def _load(folder: Path, device: str, precision: Precision) -> "SentenceTransform
         local_files_only=True,
         model_kwargs={"dtype": torch.float32, "use_safetensors": True},
     )
-    if precision == "bfloat16" and model.transformers_model is not None:
-        model.transformers_model.bfloat16()
-        model[0].register_forward_hook(_widen)
+    if precision == "bfloat16":
+        for module in model.modules():
+            if isinstance(module, Transformer):
+                module.bfloat16()
+                module.register_forward_hook(_widen)
     return model.eval()
 
 
+def _limit(model: "SentenceTransformer") -> int | None:
+    limit = model.max_seq_length
+    return int(limit) if limit and limit != float("inf") else None
+
+
 def _widen(_module: Any, _inputs: Any, features: dict[str, Any]) -> dict[str, Any]:
-    features["token_embeddings"] = features["token_embeddings"].float()
-    return features
+    return {name: value.float() if name in EMBEDDINGS else value for name, value in features.items()}
 
 
-def _token_counter(model: "SentenceTransformer") -> Any:
-    """A function from texts to their token counts, uncut, that may run while the model encodes."""
+def _tokenizer(model: "SentenceTransformer") -> Tokenizer | None:
+    """The model's tokenizer, if it is a fast one: a copy, since the model sets the cut and padding of its own anew."""
     backend = getattr(model.tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        # No fast tokenizer: count what the model reads, so that no cut is reported.
-        return lambda texts: [len(model.preprocess([text])["input_ids"].flatten()) for text in texts]
-    # A copy, since the model sets the cut and the padding on its own before each call.
-    tokenizer = deepcopy(backend)
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return lambda texts: [len(encoding) for encoding in tokenizer.encode_batch_fast(texts)]
+    return backend and Tokenizer(deepcopy(backend), model.prompts, _limit(model))

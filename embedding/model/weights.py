@@ -6,17 +6,19 @@ import logging
 import os
 import sys
 import time
+import warnings
 from pathlib import Path
 
 from embedding.model.errors import ModelUnavailable
+from embedding.model.manifest import is_prepared
 
 logger = logging.getLogger(__name__)
 
-NEEDED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+NEEDED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.codes", "*.jinja"]
 UNNEEDED = ["onnx/*", "openvino/*", "*_bin/*", "training_args*", "optimizer*"]
 ATTEMPTS = 4
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-DEMO_HINT = "To try the service without this model: --demo."
+NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
 
 def fetch(model_id: str, revision: str = "main", token: str | None = None) -> Path:
@@ -27,8 +29,12 @@ def fetch(model_id: str, revision: str = "main", token: str | None = None) -> Pa
 
     Raises ModelUnavailable.
     """
-    folder = Path(model_id).expanduser()
-    if folder.is_dir():
+    try:
+        folder = Path(model_id).expanduser()
+        is_folder = folder.is_dir()
+    except (OSError, RuntimeError) as error:
+        raise ModelUnavailable(f"{model_id[:100]} can't be looked up: {error}.") from None
+    if is_folder:
         check(folder)
         return folder
     if model_id.startswith((".", "/", "~")) or model_id.count("/") > 1:
@@ -37,7 +43,9 @@ def fetch(model_id: str, revision: str = "main", token: str | None = None) -> Pa
 
 
 def check(folder: Path) -> None:
-    """Raise ModelUnavailable unless `folder` holds a whole SentenceTransformer with safetensors weights."""
+    """Raise ModelUnavailable unless `folder` holds a prepared model, or a whole SentenceTransformer in safetensors."""
+    if is_prepared(folder):
+        return
     try:
         modules = json.loads((folder / "modules.json").read_text("utf-8"))
         parts = [(str(module["type"]), folder / str(module["path"])) for module in modules]
@@ -66,10 +74,13 @@ def _check_part(kind: str, folder: Path) -> None:
             f"{folder} has its weights in pickled .bin files only, which can run code when loaded. "
             "Save the model again with safetensors."
         )
-    if kind.endswith(".Transformer") and not any(folder.glob("*.safetensors")):
+    if kind.endswith((".Transformer", ".Dense")) and not any(folder.glob("*.safetensors")):
         raise ModelUnavailable(f"{folder} has no weights (*.safetensors). Fetch the model again.")
     for index in folder.glob("*.safetensors.index.json"):
-        shards = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+        try:
+            shards = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ModelUnavailable(f"{index} can't be read: {error!r}. Fetch the model again.") from None
         if missing := sorted(shard for shard in shards if not (folder / shard).is_file()):
             raise ModelUnavailable(f"{folder} lacks {', '.join(missing)}. Fetch the model again.")
 
@@ -94,8 +105,11 @@ def _cached(model_id: str, revision: str) -> Path | None:
 
 def _download(model_id: str, revision: str, token: str | None) -> Path:
     from huggingface_hub import snapshot_download
+    from huggingface_hub.utils.logging import set_verbosity_error
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    set_verbosity_error()  # type: ignore[no-untyped-call]  # it retries and warns aloud; what matters of that is said here
+    warnings.filterwarnings("ignore", module="huggingface_hub")
     if not sys.stderr.isatty():
         disable_progress_bars()
     logger.info("downloading %s (revision %s)", model_id, revision)
@@ -108,7 +122,7 @@ def _download(model_id: str, revision: str, token: str | None) -> Path:
         except Exception as error:
             reason, passing = _explain(error, model_id, revision, token)
             if not passing or attempt == ATTEMPTS - 1:
-                raise ModelUnavailable(f"{reason} {DEMO_HINT}") from error
+                raise ModelUnavailable(reason) from None  # its cause may hold the token
             logger.warning("%s Trying again in %d s.", reason, 2**attempt)
             time.sleep(2**attempt)
     check(Path(folder))
@@ -144,12 +158,15 @@ def _explain(error: Exception, model_id: str, revision: str, token: str | None) 
             return f"{model_id} is not in the cache ({constants.HF_HUB_CACHE}), and HF_HUB_OFFLINE is set.", False
         case OSError(errno=code) if code in NO_ROOM:
             return f"there is no room for {model_id} in {constants.HF_HUB_CACHE}. Free some, or set HF_HOME.", False
-        case OSError(errno=int()):
+        case OSError(errno=code) if code in NO_ACCESS:
             return (
-                f"{constants.HF_HUB_CACHE} can't be written to ({error.strerror}). Set HF_HOME to another folder.",
+                f"{constants.HF_HUB_CACHE} can't be used ({error.strerror}). Set HF_HOME to another folder.",
                 False,
             )
-    return f"{model_id} could not be fetched from {hub} ({type(error).__name__}). Check the network.", True
+    return (
+        f"{model_id} could not be fetched from {hub} ({type(error).__name__}). Check the network, and MODEL_ID.",
+        True,
+    )
 
 
 def _explain_missing(model_id: str, hub: str, token: str | None) -> str:
@@ -159,10 +176,10 @@ def _explain_missing(model_id: str, hub: str, token: str | None) -> str:
 
 def _explain_status(status: int, model_id: str, hub: str, token: str | None) -> tuple[str, bool]:
     match status:
-        case 401 if token:
-            return f"{hub} does not accept HF_TOKEN, so {model_id} can't be fetched. Set it to a valid token.", False
-        case 401:
+        case 401 | 403 if not token:
             return _explain_missing(model_id, hub, token), False
+        case 401:
+            return f"{hub} does not accept HF_TOKEN, so {model_id} can't be fetched. Set it to a valid token.", False
         case 403:
             return f"HF_TOKEN may not read {model_id}. Give the token read access to it.", False
         case 429:

@@ -1,5 +1,6 @@
-"""How many processors this process may really use."""
+"""What this process may use of its machine: processors, and memory it has freed and still holds."""
 
+import ctypes
 import math
 import os
 from pathlib import Path
@@ -16,6 +17,13 @@ def available_cores(cgroup: Path = CGROUP) -> int:
     seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota(cgroup)
     return max(1, min(seen, math.ceil(quota))) if quota else seen
+
+
+def return_freed_memory() -> None:
+    """Give memory that was freed back to the system, where the C library (glibc) can."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim:
+        trim(0)
 
 
 def _quota(cgroup: Path) -> float | None:

@@ -1,0 +1,47 @@
+"""The CPU engine: a prepared folder on ONNX Runtime. Needs numpy, onnxruntime and tokenizers; never torch."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedding.model.encoder import OnnxEncoder
+from embedding.model.engine import EngineInfo, Task, Tokens
+from embedding.model.manifest import read_manifest
+from embedding.model.tokenizer import load_tokenizer
+
+BATCH_TOKENS = 512
+
+
+class OnnxEngine:
+    """A prepared model. `precision` "auto" takes, of those whose vectors passed the check, the fastest on this machine.
+
+    Raises InvalidArtifact for a folder that isn't whole and UnknownPrecision for a precision that isn't offered.
+    """
+
+    def __init__(self, folder: Path, precision: str = "auto") -> None:
+        manifest = read_manifest(folder)
+        with ThreadPoolExecutor(1) as beside:
+            # The graph's load leaves Python's lock alone, so the tokenizer's file is read meanwhile.
+            encoder = beside.submit(OnnxEncoder, folder, precision, manifest=manifest)
+            self._tokenizer = load_tokenizer(folder, manifest)
+            self._encoder = encoder.result()
+        self.batch_tokens = BATCH_TOKENS
+        self.info = EngineInfo(
+            model=manifest.source,
+            engine="onnx",
+            device="cpu",
+            precision=self._encoder.precision,
+            threads=self._encoder.threads,
+            width=manifest.width,
+            max_tokens=manifest.max_tokens,
+            fidelity=manifest.fidelity[self._encoder.precision].mean,
+        )
+
+    def tokenize(self, texts: Sequence[str], task: Task) -> list[Tokens]:
+        return self._tokenizer.tokenize(texts, task)
+
+    def embed(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
+        return self._encoder.embed([text.ids for text in batch])

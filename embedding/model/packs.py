@@ -1,0 +1,75 @@
+"""Lays out texts of token ids as the inputs of a prepared graph, several to a run and without padding."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+# attention sees a text in a length rounded up to this; its linear layers, nine tenths of the work, in its own
+LENGTH_STEP = 16
+# more tokens than this in a run gain nothing and cost memory
+RUN_TOKENS = 512
+
+Text = Sequence[int]
+
+
+class Table:
+    """The vectors of the vocabulary, mapped from disk: a run reads one row a token, so most of it never gets loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self._rows = np.load(path, mmap_mode="r")
+
+    @property
+    def pieces(self) -> int:
+        return int(self._rows.shape[0])
+
+    def __getitem__(self, ids: np.ndarray) -> np.ndarray:
+        """The rows of token ids (tokens,) as float32 (tokens, width)."""
+        return np.asarray(self._rows[ids])
+
+
+def plan(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Groups texts, by index, into runs: only texts of one rounded length share a run.
+
+    So a text is computed in the same shapes whatever its neighbours are, and its vector is the same.
+    """
+    run: list[int] = []
+    tokens = 0
+    for i in sorted(range(len(lengths)), key=lambda i: rounded(lengths[i])):
+        if run and (rounded(lengths[i]) != rounded(lengths[run[0]]) or tokens + lengths[i] > RUN_TOKENS):
+            yield run
+            run, tokens = [], 0
+        run.append(i)
+        tokens += lengths[i]
+    if run:
+        yield run
+
+
+def rounded(length: int) -> int:
+    return -(-length // LENGTH_STEP) * LENGTH_STEP
+
+
+def pack(texts: Sequence[Text], table: Table, pooling: str) -> dict[str, np.ndarray]:
+    """The inputs of a run of texts that share a rounded length; see prepare/packing.py for their meaning and shapes."""
+    lengths = np.array([len(text) for text in texts])
+    length = rounded(int(lengths.max()))
+    starts = np.cumsum(lengths) - lengths
+    places = np.arange(length)
+    inside = places < lengths[:, None]
+    index = np.repeat(np.arange(len(texts)), lengths)
+    positions = np.arange(lengths.sum()) - starts[index]
+    shares = np.zeros((len(texts), len(index)), np.float32)
+    weights = 1 / lengths[index] if pooling == "mean" else positions == 0
+    shares[index, np.arange(len(index))] = weights
+    return {
+        "rows": table[np.fromiter(_chain(texts), np.int64, len(index))],
+        "slots": starts[:, None] + np.where(inside, places, 0),
+        "places": index * length + positions,
+        "positions": positions,
+        "shares": shares,
+        "bias": np.where(inside, np.float32(0), np.float32(-np.inf)),
+    }
+
+
+def _chain(texts: Iterable[Text]) -> Iterator[int]:
+    return (token for text in texts for token in text)

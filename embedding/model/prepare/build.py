@@ -1,0 +1,78 @@
+"""Writes a model's graph in one precision: encoder, pooling, Dense layers, normalisation."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embedding.model.errors import UnsupportedModel
+from embedding.model.prepare import bert, gemma
+from embedding.model.prepare.graph import Graph
+from embedding.model.prepare.linear import Linear
+from embedding.model.prepare.packing import Packing
+from embedding.model.prepare.source import Dense, Source
+
+ENCODERS = {"gemma3_text": gemma, "bert": bert}
+
+
+def encoder_of(source: Source) -> Any:
+    """The module that knows this kind of encoder; raises UnsupportedModel."""
+    kind = source.config.get("model_type")
+    if kind not in ENCODERS:
+        raise UnsupportedModel(f"a {kind} encoder is not supported by the onnx engine: only {', '.join(ENCODERS)}")
+    module = ENCODERS[kind]
+    module.check(source.config)
+    return module
+
+
+def build(path: Path, source: Source, graph: Graph, linear: Linear) -> None:
+    """Writes the graph to `path`, which reads texts as `packs.pack` lays them out and gives (texts, width)."""
+    packing = Packing(graph, source.config["hidden_size"])
+    vectors = packing.pool(encoder_of(source).encoder(graph, packing, source, linear))
+    for dense in joined(source.dense):
+        vectors = _dense(graph, vectors, dense)
+    if source.normalize:
+        vectors = graph.op("LpNormalization", vectors, axis=-1, p=2)
+    graph.save(path, vectors)
+
+
+def first_layer(source: Source) -> Source:
+    """The same model with one layer: what a machine can be timed with in a moment."""
+    config = {**source.config, "num_hidden_layers": 1, "layer_types": source.config.get("layer_types", [])[:1]}
+    return replace(source, config=config, dense=())
+
+
+def width(source: Source) -> int:
+    """How many numbers a vector has."""
+    return int(source.dense[-1].weight.shape[1] if source.dense else source.config["hidden_size"])
+
+
+def joined(layers: Sequence[Dense]) -> list[Dense]:
+    """The same function in fewer layers: two with nothing between them are one, where that is the smaller."""
+    result: list[Dense] = []
+    for layer in layers:
+        last = result[-1] if result else None
+        if last and last.activation == "Identity" and _joined_size(last, layer) < last.weight.size + layer.weight.size:
+            result[-1] = _join(last, layer)
+        else:
+            result.append(layer)
+    return result
+
+
+def _joined_size(first: Dense, second: Dense) -> int:
+    return int(first.weight.shape[0] * second.weight.shape[1])
+
+
+def _join(first: Dense, second: Dense) -> Dense:
+    weight = first.weight.astype(np.float64) @ second.weight
+    biases = [b for b in (None if first.bias is None else first.bias @ second.weight, second.bias) if b is not None]
+    return Dense(weight.astype(np.float32), sum(biases[1:], biases[0]) if biases else None, second.activation)
+
+
+def _dense(graph: Graph, x: str, dense: Dense) -> str:
+    x = graph.op("MatMul", x, graph.constant(dense.weight))
+    if dense.bias is not None:
+        x = graph.op("Add", x, graph.constant(dense.bias))
+    return x if dense.activation == "Identity" else graph.op(dense.activation, x)

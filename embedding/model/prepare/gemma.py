@@ -1,0 +1,160 @@
+"""The Gemma 3 text encoder with bidirectional attention, as a graph.
+
+Reference: transformers' modeling_gemma3.py. Two habits keep the graph small: weights that read the same input are
+joined into one product, and, there being a single key/value head, the query heads are stacked into one product with
+the keys.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from embedding.model.prepare.graph import Graph
+from embedding.model.prepare.linear import Linear
+from embedding.model.prepare.packing import Packing
+from embedding.model.prepare.source import Source, require
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Raises UnsupportedModel where the config asks for what this graph does not do."""
+    require(bool(config.get("use_bidirectional_attention")), "Gemma 3 with causal attention")
+    require(config["num_key_value_heads"] == 1, "more than one key/value head")
+    require(config.get("hidden_activation") == "gelu_pytorch_tanh", f"activation {config.get('hidden_activation')}")
+    require(not config.get("attention_bias"), "attention with biases")
+    require(not config.get("attn_logit_softcapping"), "attention with capped logits")
+    require(not config.get("rope_scaling"), "scaled rotary embedding")
+    ropes = (config.get("rope_parameters") or {}).values()
+    require(all(rope.get("rope_type", "default") == "default" for rope in ropes), "scaled rotary embedding")
+
+
+def embedding_table(source: Source) -> np.ndarray:
+    """The vectors of the vocabulary, (pieces, width), scaled as the encoder reads them."""
+    return source.tensors["embed_tokens.weight"] * np.float32(source.config["hidden_size"] ** 0.5)
+
+
+def encoder(graph: Graph, packing: Packing, source: Source, linear: Linear) -> str:
+    """Adds the encoder; returns the name of the token vectors, (tokens, width)."""
+    return _Gemma(graph, packing, source, linear).encode()
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """Weights (in, out) and the norms' factors of a layer, with every divisor already folded in."""
+
+    norms: Mapping[str, np.ndarray]
+    qkv: np.ndarray
+    o: np.ndarray
+    gate_up: np.ndarray
+    down: np.ndarray
+
+
+class _Gemma:
+    def __init__(self, graph: Graph, packing: Packing, source: Source, linear: Linear) -> None:
+        self.graph, self.packing, self.linear = graph, packing, linear
+        self.config, self.tensors = source.config, source.tensors
+        self.heads: int = self.config["num_attention_heads"]
+        self.head: int = self.config["head_dim"]
+        # transformers halves the window for bidirectional attention: 512 lets a token see those up to 256 away
+        windows = {"full_attention": 0, "sliding_attention": self.config["sliding_window"] // 2 + 1}
+        kinds = set(self.config["layer_types"])
+        self.biases = {kind: packing.bias(windows[kind]) for kind in kinds}
+        self.rotations = {kind: self._rotation(kind, source.max_tokens) for kind in kinds}
+
+    def encode(self) -> str:
+        branch, residual = "", self.packing.rows
+        for i, kind in enumerate(self.config["layer_types"]):
+            layer = self._read_layer(i)
+            x, residual = self._join(branch, residual, layer.norms["input"])
+            branch = self._attention(i, kind, x, layer)
+            x, residual = self._join(branch, residual, layer.norms["pre_feedforward"])
+            branch = self._feedforward(i, x, layer)
+        return self._join(branch, residual, self._factor("norm"))[0]
+
+    def _read_layer(self, i: int) -> _Layer:
+        """Joins the layer's weights and divides each product's input, for free: by the norm before it, by v, by up."""
+        w = {n: self.tensors[f"layers.{i}.self_attn.{n}_proj.weight"].T for n in "qkvo"}
+        w |= {n: self.tensors[f"layers.{i}.mlp.{n}_proj.weight"].T for n in ("gate", "up", "down")}
+        heads = self.linear.divisor(f"{i}.o", w["o"], tiles=self.heads)
+        hidden = self.linear.divisor(f"{i}.down", w["down"])
+        qkv = np.hstack([w["q"], w["k"], w["v"] / heads[: self.head]])
+        gate_up = np.hstack([w["gate"], w["up"] / hidden])
+        thirds, halves = [w[n].shape[1] for n in "qkv"], [w[n].shape[1] for n in ("gate", "up")]
+        attention = self.linear.divisor(f"{i}.qkv", qkv, parts=thirds)
+        feedforward = self.linear.divisor(f"{i}.gate_up", gate_up, parts=halves)
+        sides = ("input", "post_attention", "pre_feedforward", "post_feedforward")
+        norms = {side: self._factor(f"layers.{i}.{side}_layernorm") for side in sides}
+        norms["input"] = norms["input"] / attention
+        norms["pre_feedforward"] = norms["pre_feedforward"] / feedforward
+        norms |= {n: self._factor(f"layers.{i}.self_attn.{n}_norm") for n in "qk"}
+        return _Layer(
+            norms=norms,
+            qkv=qkv * attention[:, None],
+            o=w["o"] * heads[:, None],
+            gate_up=gate_up * feedforward[:, None],
+            down=w["down"] * hidden[:, None],
+        )
+
+    def _attention(self, i: int, kind: str, x: str, layer: _Layer) -> str:
+        graph, width = self.graph, self.heads * self.head
+        texts = self.packing.spread(self.linear.product(f"{i}.qkv", x, layer.qkv))
+        split = graph.constant(np.array([width, self.head, self.head]))
+        q, k, v = graph.ops("Split", texts, split, outputs=3, axis=-1)
+        q = self._reshape(self._norm(self._reshape(q, 0, 0, self.heads, self.head), layer.norms["q"]), 0, 0, width)
+        q, k = self._rotate(q, kind, self.heads), self._rotate(self._norm(k, layer.norms["k"]), kind, 1)
+        scale = self.config["query_pre_attn_scalar"] ** -0.5
+        scores = graph.fused("FusedMatMul", self._reshape(q, 0, -1, self.head), k, transB=1, alpha=scale)
+        # (texts, tokens × heads, tokens) and back: the bias is the same for every head
+        scores = graph.op("Reshape", scores, self.packing.by_head(self.heads))
+        shares = graph.op("Softmax", graph.op("Add", scores, self.biases[kind]), axis=-1)
+        mixed = graph.op("MatMul", graph.op("Reshape", shares, self.packing.stacked), v)
+        mixed = self.packing.gather(self._reshape(mixed, -1, width))
+        y = self.linear.product(f"{i}.o", mixed, layer.o, scale_free=True)
+        return self._norm(y, layer.norms["post_attention"])
+
+    def _feedforward(self, i: int, x: str, layer: _Layer) -> str:
+        graph = self.graph
+        y = self.linear.product(f"{i}.gate_up", x, layer.gate_up)
+        gate, up = graph.ops("Split", y, outputs=2, axis=-1, num_outputs=2)
+        hidden = graph.op("Mul", graph.op("Gelu", gate, approximate="tanh"), up)
+        y = self.linear.product(f"{i}.down", hidden, layer.down, scale_free=True)
+        return self._norm(y, layer.norms["post_feedforward"])
+
+    def _factor(self, name: str) -> np.ndarray:
+        # stored as an offset from 1
+        return self.tensors[f"{name}.weight"] + np.float32(1)
+
+    def _norm(self, x: str, factor: np.ndarray) -> str:
+        eps = self.config["rms_norm_eps"]
+        return self.graph.op("SimplifiedLayerNormalization", x, self.graph.constant(factor), axis=-1, epsilon=eps)
+
+    def _join(self, branch: str, residual: str, factor: np.ndarray) -> tuple[str, str]:
+        """Adds the branch to the residual; returns their norm and their sum."""
+        if not branch:
+            return self._norm(residual, factor), residual
+        outputs = self.graph.ops(
+            "SkipSimplifiedLayerNormalization",
+            *(branch, residual, self.graph.constant(factor)),
+            outputs=4,
+            domain="com.microsoft",
+            epsilon=self.config["rms_norm_eps"],
+        )
+        return outputs[0], outputs[3]
+
+    def _rotation(self, kind: str, positions: int) -> tuple[str, str]:
+        """The cosines and sines of a kind of layer, (positions, head / 2) each."""
+        if "rope_parameters" in self.config:
+            base = self.config["rope_parameters"][kind]["rope_theta"]
+        else:
+            base = self.config["rope_theta" if kind == "full_attention" else "rope_local_base_freq"]
+        exponents = np.arange(0, self.head, 2, dtype=np.float32) / np.float32(self.head)
+        angles = np.arange(positions, dtype=np.float32)[:, None] * (np.float32(1) / np.float32(base) ** exponents)
+        return self.graph.constant(np.cos(angles)), self.graph.constant(np.sin(angles))
+
+    def _rotate(self, x: str, kind: str, heads: int) -> str:
+        start = self.graph.constant(np.array([0]))
+        return self.graph.fused("RotaryEmbedding", x, start, *self.rotations[kind], num_heads=heads)
+
+    def _reshape(self, x: str, *shape: int) -> str:
+        return self.graph.op("Reshape", x, self.graph.constant(np.array(shape)))

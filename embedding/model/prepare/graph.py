@@ -1,0 +1,101 @@
+"""Writes ONNX graphs by hand: nodes and constants go in, a model file with its weights beside it comes out."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+MICROSOFT = "com.microsoft"
+OPSETS = (("", 21), (MICROSOFT, 1))
+IR_VERSION = 10
+PAGE = 4096
+INLINE_BYTES = 1024
+ELEMENT_TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
+
+Shape = list[int | str]
+
+
+class Graph:
+    """An ONNX graph under construction; a value is known by its name, a `str`."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._inputs: list[onnx.ValueInfoProto] = []
+        self._constants: dict[str, np.ndarray] = {}
+        self._small: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._names = 0
+
+    def input(self, name: str, dtype: str, shape: Shape) -> str:
+        """Declares an input of the graph; a `str` in the shape is a dimension that varies from run to run."""
+        self._inputs.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], shape))
+        return name
+
+    def constant(self, array: np.ndarray | np.generic) -> str:
+        """Stores an array and returns its name; small ones that are equal are stored once."""
+        array = np.asarray(array)
+        if array.nbytes > INLINE_BYTES:
+            return self._store(array)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._small:
+            self._small[key] = self._store(array)
+        return self._small[key]
+
+    def op(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Adds a node with one output and returns the output's name; an input "" is one left out."""
+        return self.ops(kind, *inputs, outputs=1, domain=domain, **attributes)[0]
+
+    def fused(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """Adds a node of ONNX Runtime's own operators, which do in one pass what ONNX needs several for."""
+        return self.op(kind, *inputs, domain=MICROSOFT, **attributes)
+
+    def ops(self, kind: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any) -> list[str]:
+        """Adds a node and returns the names of its outputs."""
+        names = [self._name() for _ in range(outputs)]
+        self._nodes.append(helper.make_node(kind, inputs, names, domain=domain, **attributes))
+        return names
+
+    def save(self, path: Path, output: str) -> None:
+        """Writes `path`, and the constants beside it as `<stem>.weights`, aligned so that they can be memory-mapped."""
+        self._nodes.append(helper.make_node("Identity", [output], ["vectors"]))
+        weights = path.with_suffix(".weights")
+        with weights.open("wb") as file:
+            tensors = [_write(name, array, file) for name, array in self._constants.items()]
+        graph = helper.make_graph(
+            self._nodes,
+            path.stem,
+            self._inputs,
+            [helper.make_tensor_value_info("vectors", TensorProto.FLOAT, None)],
+            tensors,
+        )
+        opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS]
+        path.write_bytes(helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION).SerializeToString())
+
+    def _store(self, array: np.ndarray) -> str:
+        name = self._name()
+        self._constants[name] = array
+        return name
+
+    def _name(self) -> str:
+        self._names += 1
+        return f"v{self._names}"
+
+
+def _write(name: str, array: np.ndarray, file: Any) -> onnx.TensorProto:
+    """Returns the tensor with its data inside it, or, where the data is large, in `file`."""
+    array = np.ascontiguousarray(array)
+    if array.nbytes <= INLINE_BYTES:
+        return numpy_helper.from_array(array, name)
+    offset = -(-file.tell() // PAGE) * PAGE
+    file.seek(offset)
+    file.write(array.data)
+    tensor = TensorProto(
+        name=name,
+        dims=array.shape,
+        data_type=helper.np_dtype_to_tensor_dtype(array.dtype),
+        data_location=TensorProto.EXTERNAL,
+    )
+    for key, value in (("location", Path(file.name).name), ("offset", offset), ("length", array.nbytes)):
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor

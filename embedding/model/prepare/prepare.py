@@ -1,0 +1,134 @@
+"""Writes the artifact: graphs, embedding table, tokenizer, manifest; whole or not at all."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from embedding.model.encoder import OnnxEncoder
+from embedding.model.errors import UnsupportedModel
+from embedding.model.manifest import FORMAT, MANIFEST, TABLE, TOKENIZER, Fidelity, Manifest, sha256, write_manifest
+from embedding.model.packs import Table
+from embedding.model.prepare import fidelity
+from embedding.model.prepare.build import build, encoder_of, first_layer, width
+from embedding.model.prepare.calibrate import calibrate
+from embedding.model.prepare.graph import Graph
+from embedding.model.prepare.linear import Float32, Int8
+from embedding.model.prepare.source import Source, read_source
+from embedding.model.tokenizer import load_tokenizer
+
+PRECISIONS = ("int8", "float32")
+TOOLS = ("onnx", "onnxruntime", "tokenizers", "numpy", "sentence-transformers", "transformers", "torch")
+
+Progress = Callable[[str], None]
+
+
+def say(line: str) -> None:
+    """Progress for a terminal."""
+    print(f"preparing: {line}", flush=True)
+
+
+def prepare(
+    source: Path,
+    output: Path,
+    *,
+    precisions: Sequence[str] = PRECISIONS,
+    source_id: str | None = None,
+    revision: str | None = None,
+    progress: Progress = lambda line: None,
+) -> Manifest:
+    """Prepares the SentenceTransformer in `source` as the folder `output`, replacing what a run before left there.
+
+    Returns the manifest, which says of each precision how near its vectors are and whether it is offered. Raises
+    UnsupportedModel where the model, or each of its precisions, isn't fit to be served so; OSError where the disk is
+    full. Then, or when interrupted, `output` is as it was.
+    """
+    model = read_source(source)
+    encoder_of(model)
+    with _whole_or_nothing(output) as folder:
+        manifest = _write(folder, model, source_id or str(source), revision, progress)
+        manifest = _check(folder, manifest, source, precisions, progress)
+        write_manifest(manifest, folder)
+    return manifest
+
+
+@contextmanager
+def _whole_or_nothing(output: Path) -> Iterator[Path]:
+    """A folder beside `output` that takes its name on success and is removed on failure."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    folder = output.with_name(f".{output.name}.{os.getpid()}")
+    folder.mkdir()
+    try:
+        yield folder
+        shutil.rmtree(output, ignore_errors=True)
+        folder.rename(output)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write(folder: Path, model: Source, source_id: str, revision: str | None, progress: Progress) -> Manifest:
+    """Writes all files but the manifest; both precisions, for int8 is calibrated on the other."""
+    progress("embedding table and tokenizer")
+    np.save(folder / TABLE, encoder_of(model).embedding_table(model))
+    shutil.copyfile(model.folder / TOKENIZER, folder / TOKENIZER)
+    manifest = Manifest(
+        format=FORMAT,
+        source=source_id,
+        revision=revision,
+        width=width(model),
+        max_tokens=model.max_tokens,
+        lowercase=model.lowercase,
+        pooling=model.pooling,
+        prompts=dict(model.prompts),
+        fidelity={},
+        tools={tool: version(tool) for tool in TOOLS},
+        files={},
+    )
+    progress("float32 graph")
+    graph = Graph()
+    plain = Float32(graph)
+    build(folder / "float32.onnx", model, graph, plain)
+    graph = Graph()
+    build(folder / "float32.trial.onnx", first_layer(model), graph, Float32(graph))
+    progress("int8 graph: calibration")
+    tokens = load_tokenizer(folder, manifest).under("", fidelity.sentences()[0], "query")
+    seen = calibrate(folder / "float32.onnx", plain.inputs, Table(folder / TABLE), [text.ids for text in tokens])
+    progress("int8 graph: quantization")
+    graph = Graph()
+    whole = Int8(graph, seen)
+    build(folder / "int8.onnx", model, graph, whole)
+    progress(f"int8 graph: {len(whole.fine)} of {len(seen)} linear layers need 16-bit inputs")
+    graph = Graph()
+    build(folder / "int8.trial.onnx", first_layer(model), graph, Int8(graph, seen))
+    return manifest
+
+
+def _check(folder: Path, manifest: Manifest, source: Path, precisions: Sequence[str], progress: Progress) -> Manifest:
+    """Compares each precision with the reference; keeps the files of those offered."""
+    texts = fidelity.sentences()[1]
+    progress(f"reference: {len(texts)} sentences by SentenceTransformer")
+    expected = fidelity.reference(source, texts)
+    reports: dict[str, Fidelity] = {}
+    for precision in precisions:
+        trial = replace(manifest, fidelity={precision: Fidelity(1, 1, 1, 1, 0, offered=True)})
+        reports[precision] = fidelity.check(OnnxEncoder(folder, precision, manifest=trial), texts, expected)
+        progress(f"{precision}: {_summary(reports[precision])}")
+    kept = [precision for precision in precisions if reports[precision].offered]
+    if not kept:
+        raise UnsupportedModel("; ".join(f"{precision}: {report.reason}" for precision, report in reports.items()))
+    for path in folder.iterdir():
+        if path.suffix in (".onnx", ".weights") and path.name.partition(".")[0] not in kept:
+            path.unlink()
+    files = {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+    return replace(manifest, fidelity=reports, files=files)
+
+
+def _summary(report: Fidelity) -> str:
+    numbers = f"cosine mean {report.mean:.5f}, 1% {report.p1:.5f}, least {report.minimum:.5f}"
+    verdict = "" if report.offered else f"; not offered: {report.reason}"
+    return f"{numbers}, neighbours {report.neighbours:.0%}{verdict}"
