@@ -6,7 +6,7 @@ from pathlib import Path
 import modal
 
 # Options of embedding/settings.py that are fixed at deploy time: what is set here goes into the image.
-OPTIONS = ("MODEL_ID", "MODEL_REVISION", "PRECISION", "MAX_CLIENT_BATCH", "MAX_BATCH_TOKENS", "LOG_LEVEL")
+OPTIONS = ("MODEL_ID", "MODEL_REVISION", "ENGINE", "PRECISION", "MAX_CLIENT_BATCH", "MAX_BATCH_TOKENS", "LOG_LEVEL")
 GPU = os.environ.get("GPU") or None
 TORCH_INDEX = None if GPU else "https://download.pytorch.org/whl/cpu"
 REQUIREMENTS = str(Path(__file__).with_name("requirements.txt"))
@@ -22,7 +22,8 @@ image = (
     .env({name: os.environ[name] for name in OPTIONS if name in os.environ})
     .add_local_python_source("embedding", copy=True)
     .workdir("/root")
-    # The weights go into the image, so that a container never downloads.
+    .env({"ENGINE": "torch"} if GPU else {})
+    # The weights go into the image, prepared for its engine, so that a container neither downloads nor prepares.
     .run_commands("python -m embedding download", secrets=[secret])
     .env({"HF_HUB_OFFLINE": "1"})
 )

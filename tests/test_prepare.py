@@ -65,6 +65,17 @@ def test_the_start_up_line_says_engine_precision_threads_and_fidelity(prepared_d
         assert word in said
 
 
+def test_info_says_what_computes_the_vectors(prepared_gemma: Path) -> None:
+    with live(model_id=str(prepared_gemma), precision="int8") as client:
+        wait_until_ready(client)
+        info = client.get("/info").json()
+
+    assert (info["engine"], info["device"], info["precision"], info["width"]) == ("onnx", "cpu", "int8", 96)
+    assert 0.9985 < info["fidelity"] <= 1
+    assert info["threads"] >= 1
+    assert info["max_input_length"] == 192
+
+
 def test_int8_over_http_is_near_and_the_same_beside_any_neighbours(prepared_gemma: Path, gemma: httpx.Client) -> None:
     texts = [f"text {i} " * (i + 1) for i in range(16)]
     with live(model_id=str(prepared_gemma), precision="int8") as client:

@@ -1,7 +1,7 @@
 """Text to vector: find the weights, cut text into tokens, run the encoder. Knows nothing of HTTP or queues."""
 
-from embedding.model.engine import Engine, Task, Tokens
+from embedding.model.engine import Engine, EngineInfo, Task, Tokens
 from embedding.model.errors import ModelUnavailable, TextTooLong
 from embedding.model.load import load_engine
 
-__all__ = ["Engine", "ModelUnavailable", "Task", "TextTooLong", "Tokens", "load_engine"]
+__all__ = ["Engine", "EngineInfo", "ModelUnavailable", "Task", "TextTooLong", "Tokens", "load_engine"]

@@ -16,10 +16,13 @@ from embedding.model.packs import Table, Text, pack, plan
 TRIAL_TOKENS = 24
 TRIAL_SECONDS = 0.2
 AUTO = "auto"
+EXACT = "float32"
+# how much faster another precision must be for its speed to be worth more than exact vectors
+WORTH = 1.3
 
 
 class OnnxEncoder:
-    """A prepared model. `precision` "auto" takes, of those whose vectors passed the check, the fastest on this machine.
+    """A prepared model. `precision` "auto" takes float32, or what passed the check and is clearly faster here.
 
     Raises InvalidArtifact for a folder that isn't whole and UnknownPrecision for a precision not offered.
     """
@@ -52,7 +55,9 @@ class OnnxEncoder:
         elif len(offered) > 1:
             # one layer of each says which is faster, and takes a hundredth of the memory and time of loading both
             seconds = {name: self._trial(_session(folder / f"{name}.trial.onnx", self.threads)) for name in offered}
-            chosen = min(seconds, key=lambda name: seconds[name])
+            fastest = min(seconds, key=lambda name: seconds[name])
+            exact = seconds.get(EXACT, float("inf")) < WORTH * seconds[fastest]
+            chosen = EXACT if exact else fastest
         else:
             chosen = offered[0]
         return chosen, _session(folder / f"{chosen}.onnx", self.threads)

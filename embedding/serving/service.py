@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
 
-from embedding.model import Engine, Task, TextTooLong, Tokens
+from embedding.model import Engine, EngineInfo, Task, TextTooLong, Tokens
 from embedding.serving.errors import NotReady, Overloaded
 from embedding.serving.scheduler import Scheduler, Vectors
 
@@ -58,6 +58,13 @@ class Service:
     @property
     def ready(self) -> bool:
         return self.engine.done() and self.engine.exception() is None
+
+    @property
+    def info(self) -> EngineInfo:
+        """What computes the vectors. Raises NotReady."""
+        if not self.ready:
+            raise NotReady("the model is loading")
+        return self.engine.result().info
 
     async def embed(self, texts: Sequence[str], task: Task, *, truncate: bool = True) -> Embeddings:
         """The vectors of `texts`.
