@@ -57,10 +57,12 @@ def _prepare(settings: Settings, output: Path | None) -> int:
     source = fetch(settings.model_id, settings.model_revision, settings.hub_token)
     from embedding.model.prepare import prepare, say
 
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, lambda *_: sys.exit(130))  # by which what was begun is cleaned up
     try:
-        prepare(source, output, source_id=settings.model_id, revision=settings.model_revision, progress=say)
+        prepare(source, output, source_id=settings.model_id, progress=say)
     except OSError as error:
-        raise ModelUnavailable(f"{output} can't be written: {error.strerror}.") from error
+        raise ModelUnavailable(f"{output} can't be written: {error.strerror or error}.") from error
     print(f"prepared {output}; serve it with --model {output}")
     return 0
 

@@ -34,7 +34,8 @@ class Settings(BaseSettings):
         default="auto", description="onnx (CPU) or torch; auto: torch on a GPU, else onnx where it can"
     )
     precision: Precision = Field(
-        default="auto", description="number format; auto: the fastest here whose vectors passed the fidelity check"
+        default="auto",
+        description="number format; auto: float32, or what passed the fidelity check and is clearly faster",
     )
     max_client_batch: int = Field(default=128, ge=1, description="texts in one request")
     max_batch_tokens: int | None = Field(

@@ -1,8 +1,10 @@
 """What prepare writes, what it refuses, and that it leaves nothing half done."""
 
 import json
+import os
 import resource
 import shutil
+import signal
 from pathlib import Path
 
 import httpx
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from embedding.model import ModelUnavailable
+from embedding.model import ModelUnavailable, artifacts
 from embedding.model.encoder import OnnxEncoder
 from embedding.model.errors import InvalidArtifact, UnsupportedModel
 from embedding.model.load import load_engine
@@ -105,25 +107,45 @@ def test_the_manifest_knows_its_files(prepared_demo: Path, tmp_path: Path) -> No
 def test_the_manifest_says_where_the_model_came_from(tiny_gemma: Path, prepared_gemma: Path) -> None:
     manifest = read_manifest(prepared_gemma)
 
-    assert (manifest.source, manifest.revision) == (str(tiny_gemma), "main")
+    assert (manifest.source, manifest.revision) == (str(tiny_gemma), None)
     assert (manifest.width, manifest.max_tokens, manifest.pooling) == (96, 192, "mean")
     assert {"onnx", "onnxruntime", "torch"} <= set(manifest.tools)
 
 
-def test_an_interrupted_run_leaves_what_was_there(demo_model: Path, tmp_path: Path) -> None:
-    output = tmp_path / "model"
-    output.mkdir()
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_what_was_there(stop: signal.Signals, tiny_gemma: Path, tmp_path: Path) -> None:
+    output = tmp_path / "made" / "model"
+    output.mkdir(parents=True)
     (output / "manifest.json").write_text("the old one")
 
-    def interrupt(line: str) -> None:
-        if "reference" in line:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        prepare(demo_model, output, progress=interrupt)
+    with running(tmp_path, "prepare", "--model", str(tiny_gemma), "--output", str(output)) as preparing:
+        preparing.wait_for("calibration")
+        preparing.process.send_signal(stop)
+        assert preparing.process.wait(30) != 0
 
     assert (output / "manifest.json").read_text() == "the old one"
-    assert list(tmp_path.iterdir()) == [output]
+    assert list(output.parent.iterdir()) == [output]
+
+
+def test_what_is_no_prepared_model_is_never_replaced(tiny_gemma: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    copy = Path(shutil.copytree(tiny_gemma, tmp_path / "copy"))
+
+    for output in (tmp_path, tmp_path / "notes", copy, Path("/")):
+        with pytest.raises(ModelUnavailable, match="another --output"):
+            prepare(copy, output)
+
+    assert (tmp_path / "notes").read_text() == "mine"
+    assert (copy / "model.safetensors").exists()
+
+
+def test_a_changed_model_is_prepared_anew(prepared_gemma: Path, tiny_gemma: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny_gemma, tmp_path / "copy"))
+    before = artifacts._place(copy, "a")
+    os.utime(copy / "model.safetensors", (1, 1))
+
+    assert artifacts._place(tiny_gemma, str(tiny_gemma)) == prepared_gemma
+    assert artifacts._place(copy, "a") != before
 
 
 def test_a_full_disk_leaves_nothing_and_is_named(demo_model: Path, tmp_path: Path) -> None:
@@ -160,6 +182,7 @@ def test_a_precision_below_the_bar_is_not_offered(
         ("config.json", {"hidden_act": "relu"}, "activation relu"),
         ("1_Pooling/config.json", {"pooling_mode_max_tokens": True}, r"pooling 'mean\+pooling_mode_max_tokens'"),
         ("1_Pooling/config.json", {"include_prompt": False}, "leaves the prompt out"),
+        ("config.json", {"is_decoder": True}, "decoder"),
     ],
 )
 def test_what_is_not_supported_is_said(
@@ -173,6 +196,15 @@ def test_what_is_not_supported_is_said(
         prepare(copy, tmp_path / "model")
 
     assert not (tmp_path / "model").exists()
+
+
+def test_a_normalization_that_is_not_last_is_refused(tiny_gemma: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny_gemma, tmp_path / "copy"))
+    modules = json.loads((copy / "modules.json").read_text())
+    (copy / "modules.json").write_text(json.dumps(modules[:2] + modules[-1:] + modules[2:-1]))
+
+    with pytest.raises(UnsupportedModel, match="Normalize before"):
+        prepare(copy, tmp_path / "model")
 
 
 def test_what_the_onnx_engine_lacks_is_served_by_torch(demo_model: Path, tmp_path: Path) -> None:

@@ -109,9 +109,7 @@ def test_a_broken_model_ends_it(tiny_gemma: Path, tmp_path: Path) -> None:
             content = path.read_bytes()
             copy.write_bytes(content[: len(content) // 2] if path.name == "model.safetensors" else content)
 
-    assert_model_ends(
-        run("--port", "0", "--model", str(tmp_path), auth_token="t"), str(tmp_path), "could not be prepared"
-    )
+    assert_model_ends(run("--port", "0", "--model", str(tmp_path), auth_token="t"), str(tmp_path), "can't be loaded")
 
 
 def test_a_port_in_use_ends_it() -> None:

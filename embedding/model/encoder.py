@@ -1,5 +1,6 @@
 """Runs a prepared folder on the CPU: token ids in, vectors out, with numpy, onnxruntime and tokenizers alone."""
 
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from embedding.model.errors import UnknownPrecision
 from embedding.model.machine import available_cores
 from embedding.model.manifest import TABLE, Manifest, read_manifest
 from embedding.model.packs import Table, Text, pack, plan
+
+logger = logging.getLogger(__name__)
 
 TRIAL_TOKENS = 24
 TRIAL_SECONDS = 0.2
@@ -58,6 +61,8 @@ class OnnxEncoder:
             fastest = min(seconds, key=lambda name: seconds[name])
             exact = seconds.get(EXACT, float("inf")) < WORTH * seconds[fastest]
             chosen = EXACT if exact else fastest
+            times = ", ".join(f"{name} {1e3 * trial:.2f} ms" for name, trial in seconds.items())
+            logger.info("precision %s: one layer takes %s", chosen, times)
         else:
             chosen = offered[0]
         return chosen, _session(folder / f"{chosen}.onnx", self.threads)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from embedding.model.artifacts import prepared
 from embedding.model.engine import Engine
-from embedding.model.errors import ModelUnavailable, UnsupportedModel
+from embedding.model.errors import ModelUnavailable
 from embedding.model.manifest import is_prepared
 from embedding.model.weights import fetch
 from embedding.settings import Settings
@@ -41,8 +41,8 @@ def make_ready(settings: Settings) -> Path:
     if is_prepared(folder) or _wants_torch(settings):
         return folder
     try:
-        return prepared(folder, settings.model_id, settings.model_revision)
-    except UnsupportedModel as reason:
+        return prepared(folder, settings.model_id)
+    except ModelUnavailable as reason:
         if settings.engine == "onnx" or settings.precision == "int8":
             raise
         logger.warning("%s The torch engine serves it.", reason)

@@ -16,7 +16,7 @@ BATCH_TOKENS = 512
 
 
 class OnnxEngine:
-    """A prepared model. `precision` "auto" takes, of those whose vectors passed the check, the fastest on this machine.
+    """A prepared model. `precision` "auto" takes float32, or what passed the check and is clearly faster here.
 
     Raises InvalidArtifact for a folder that isn't whole and UnknownPrecision for a precision that isn't offered.
     """

@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6, help="turns of each engine")
     parser.add_argument("--against", action="append", default=[], metavar="COMMAND", help="another server, see above")
     parser.add_argument("--plot", type=Path, help="write NAME.png and NAME.svg too")
+    parser.add_argument("--name", help="what the model is called in the title; by default its folder")
     options = parser.parse_args()
     rows: list[Row] = []
     for part in (
@@ -30,7 +31,7 @@ def main() -> None:
         process_rows(options.model),
     ):
         rows += part
-    title = f"{options.model.name} on {machine()}"
+    title = f"{options.name or options.model.name} on {machine()}"
     print(as_text(title, rows))
     if options.plot:
         plot(title, rows, options.plot)

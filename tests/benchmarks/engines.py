@@ -25,7 +25,7 @@ CALLS = 4  # of one engine in a row; the first of them finds the caches full of 
 def speed_rows(model: Path, rounds: int) -> list[Row]:
     """Calls of each engine in turn, in every round anew, so that all see the same machine."""
     reference = SentenceTransformer(str(model), device="cpu", model_kwargs={"dtype": "float32"})
-    engines = {precision: _engine(model, precision) for precision in _precisions(model)}
+    engines = {precision: _engine(model, precision) for precision in precisions(model)}
     (first, *_) = engines.values()
     batches = {
         "22 tokens": [_text_of(first, 22)],
@@ -64,15 +64,16 @@ def fidelity_rows(model: Path) -> list[Row]:
     reference = SentenceTransformer(str(model), device="cpu", model_kwargs={"dtype": "float32"})
     expected = reference.encode_query(texts, show_progress_bar=False, normalize_embeddings=True)
     rows = []
-    for precision in _precisions(model):
+    for precision in precisions(model):
         engine = _engine(model, precision)
-        cosines = (engine.embed(engine.tokenize(texts, "query")) * expected).sum(axis=1)
+        vectors = engine.embed(engine.tokenize(texts, "query"))
+        cosines = (vectors * expected).sum(axis=1) / np.linalg.norm(vectors, axis=1)
         rows.append(Row(f"cosine over {SENTENCES} sentences, mean", precision, float(cosines.mean()), "cosine"))
         rows.append(Row(f"cosine over {SENTENCES} sentences, least", precision, float(cosines.min()), "cosine"))
     return rows
 
 
-def _precisions(model: Path) -> list[str]:
+def precisions(model: Path) -> list[str]:
     return read_manifest(make_ready(Settings.read(model_id=str(model)))).precisions
 
 

@@ -144,7 +144,7 @@ class _Gemma:
 
     def _rotation(self, kind: str, positions: int) -> tuple[str, str]:
         """The cosines and sines of a kind of layer, (positions, head / 2) each."""
-        if "rope_parameters" in self.config:
+        if self.config.get("rope_parameters"):
             base = self.config["rope_parameters"][kind]["rope_theta"]
         else:
             base = self.config["rope_theta" if kind == "full_attention" else "rope_local_base_freq"]

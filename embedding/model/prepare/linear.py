@@ -36,7 +36,7 @@ class Linear(Protocol):
     """Adds linear layers to a graph; a layer is known by its site, a name that stays the same from graph to graph."""
 
     def divisor(self, site: str, weight: np.ndarray, parts: Parts = (), tiles: int = 1) -> np.ndarray:
-        """What the caller is to divide the input channels by, (in,); see `quantize.divisor`."""
+        """What the caller is to divide the input channels by, (in,); see `quantize.balance`."""
 
     def product(self, site: str, x: str, weight: np.ndarray, scale_free: bool = False) -> str:
         """x (…, in) times weight (in, out); where `scale_free`, each row may come multiplied by a positive number."""

@@ -1,7 +1,9 @@
 """Writes the artifact: graphs, embedding table, tokenizer, manifest; whole or not at all."""
 
 import os
+import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,8 +13,18 @@ from pathlib import Path
 import numpy as np
 
 from embedding.model.encoder import OnnxEncoder
-from embedding.model.errors import UnsupportedModel
-from embedding.model.manifest import FORMAT, MANIFEST, TABLE, TOKENIZER, Fidelity, Manifest, sha256, write_manifest
+from embedding.model.errors import ModelUnavailable, UnsupportedModel
+from embedding.model.manifest import (
+    FORMAT,
+    MANIFEST,
+    TABLE,
+    TOKENIZER,
+    Fidelity,
+    Manifest,
+    is_prepared,
+    sha256,
+    write_manifest,
+)
 from embedding.model.packs import Table
 from embedding.model.prepare import fidelity
 from embedding.model.prepare.build import build, encoder_of, first_layer, width
@@ -22,6 +34,7 @@ from embedding.model.prepare.linear import Float32, Int8
 from embedding.model.prepare.source import Source, read_source
 from embedding.model.tokenizer import load_tokenizer
 
+COMMIT = re.compile("[0-9a-f]{40}")  # what the hub's cache names a snapshot's folder by
 PRECISIONS = ("int8", "float32")
 TOOLS = ("onnx", "onnxruntime", "tokenizers", "numpy", "sentence-transformers", "transformers", "torch")
 
@@ -48,21 +61,35 @@ def prepare(
     UnsupportedModel where the model, or each of its precisions, isn't fit to be served so; OSError where the disk is
     full. Then, or when interrupted, `output` is as it was.
     """
-    model = read_source(source)
-    encoder_of(model)
+    output = output.resolve()
+    _refuse_to_replace(output, source.resolve())
     with _whole_or_nothing(output) as folder:
-        manifest = _write(folder, model, source_id or str(source), revision, progress)
+        commit = source.name if COMMIT.fullmatch(source.name) else revision
+        try:
+            model = read_source(source)
+            encoder_of(model)
+            manifest = _write(folder, model, source_id or str(source), commit, progress)
+        except (KeyError, AttributeError, FileNotFoundError) as error:
+            raise UnsupportedModel(f"the model lacks what the onnx engine looks for: {error!r}") from error
         manifest = _check(folder, manifest, source, precisions, progress)
         write_manifest(manifest, folder)
     return manifest
+
+
+def _refuse_to_replace(output: Path, source: Path) -> None:
+    """Raise ModelUnavailable where `output` is something that is not ours to delete."""
+    if source.is_relative_to(output):
+        raise ModelUnavailable(f"{output} holds the model itself. Choose another --output.")
+    if output.exists() and not is_prepared(output) and (not output.is_dir() or any(output.iterdir())):
+        raise ModelUnavailable(f"{output} exists and is no prepared model. Choose another --output.")
 
 
 @contextmanager
 def _whole_or_nothing(output: Path) -> Iterator[Path]:
     """A folder beside `output` that takes its name on success and is removed on failure."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    folder = output.with_name(f".{output.name}.{os.getpid()}")
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    folder.chmod(0o755)  # mkdtemp keeps it to its maker, and an image's user is another
     try:
         yield folder
         shutil.rmtree(output, ignore_errors=True)
@@ -124,8 +151,15 @@ def _check(folder: Path, manifest: Manifest, source: Path, precisions: Sequence[
     for path in folder.iterdir():
         if path.suffix in (".onnx", ".weights") and path.name.partition(".")[0] not in kept:
             path.unlink()
-    files = {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+    files = {path.name: _settled(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
     return replace(manifest, fidelity=reports, files=files)
+
+
+def _settled(path: Path) -> str:
+    """The file's digest, once the file is on the disk: the manifest, which vouches for it, is written after."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    return sha256(path)
 
 
 def _summary(report: Fidelity) -> str:

@@ -44,4 +44,4 @@ class Tensors(Mapping[str, np.ndarray]):
         header.pop("__metadata__", None)
         for name, entry in header.items():
             offset = HEADER_LENGTH + length + entry["data_offsets"][0]
-            self._entries[name] = (path, entry["dtype"], tuple(entry["shape"]), offset)
+            self._entries[name.removeprefix("model.")] = (path, entry["dtype"], tuple(entry["shape"]), offset)

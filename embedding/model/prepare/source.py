@@ -45,6 +45,7 @@ def read_source(folder: Path) -> Source:
     steps = kinds[:2] + [kind for kind in kinds[2:] if kind != "Dense"]
     if steps not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         raise UnsupportedModel(f"the modules {' → '.join(kinds)}: only Transformer → Pooling → Dense… → Normalize")
+    require("Normalize" not in kinds[:-1], "Normalize before another module")
     encoder = modules[0][1]
     config = _json(encoder / "config.json")
     text = _json(encoder / "sentence_bert_config.json", {})
@@ -87,6 +88,9 @@ def _dense(folder: Path) -> Dense:
     config, tensors = _json(folder / "config.json"), Tensors(folder)
     activation = config.get("activation_function", "torch.nn.modules.activation.Tanh").rpartition(".")[2]
     require(activation in ACTIVATIONS, f"a Dense layer with {activation}")
+    require(not config.get("use_residual"), "a Dense layer with a residual")
+    names = {config.get("module_input_name"), config.get("module_output_name")}
+    require(names <= {None, "sentence_embedding"}, "a Dense layer between other values than the vectors")
     activation = activation if activation != "ReLU" else "Relu"
     bias = tensors.get("linear.bias")
     return Dense(tensors["linear.weight"].T, bias, activation)
