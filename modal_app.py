@@ -31,7 +31,7 @@ image = (
 app = modal.App("embedding", image=image)
 
 
-@app.cls(secrets=[secret], gpu=GPU, cpu=2, memory=4096, scaledown_window=300, startup_timeout=300, timeout=120)
+@app.cls(secrets=[secret], gpu=GPU, cpu=2, memory=4096, scaledown_window=300, startup_timeout=600, timeout=120)
 @modal.concurrent(max_inputs=CONCURRENT_REQUESTS)
 class Embedding:
     """The service in a container: the model is loaded before the first request comes in."""

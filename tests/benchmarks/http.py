@@ -26,7 +26,7 @@ LONG_TEXT = "a " * 4000  # beyond the model's limit in any tokenizer
 
 
 def http_rows(model: Path, against: list[str]) -> list[Row]:
-    """Requests a second for one client and for sixteen, and the p99 of sixteen; beside `against`, or our own torch engine."""
+    """Requests a second for one client and for sixteen, and p99 for sixteen, beside `against` or our torch engine."""
     rows = []
     commands = against or [_serve(model, "torch", "float32")]
     for clients, command in ((1, commands[0]), (16, commands[-1])):
