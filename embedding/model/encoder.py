@@ -49,6 +49,8 @@ class OnnxEncoder:
         vectors = np.empty((len(batch), self.width), np.float32)
         for run in plan([len(text) for text in batch]):
             vectors[run] = self._run(self._session, [batch[i] for i in run])
+        if not np.isfinite(vectors).all():
+            raise ArithmeticError("a vector is not finite, and is not served")
         return vectors
 
     def _choose(self, folder: Path, precision: str) -> tuple[str, ort.InferenceSession]:

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -50,7 +50,6 @@ def prepare(
     source: Path,
     output: Path,
     *,
-    precisions: Sequence[str] = PRECISIONS,
     source_id: str | None = None,
     revision: str | None = None,
     progress: Progress = lambda line: None,
@@ -71,7 +70,7 @@ def prepare(
             manifest = _write(folder, model, source_id or str(source), commit, progress)
         except (KeyError, AttributeError, FileNotFoundError) as error:
             raise UnsupportedModel(f"the model lacks what the onnx engine looks for: {error!r}") from error
-        manifest = _check(folder, manifest, source, precisions, progress)
+        manifest = _check(folder, manifest, source, progress)
         write_manifest(manifest, folder)
     return manifest
 
@@ -135,17 +134,17 @@ def _write(folder: Path, model: Source, source_id: str, revision: str | None, pr
     return manifest
 
 
-def _check(folder: Path, manifest: Manifest, source: Path, precisions: Sequence[str], progress: Progress) -> Manifest:
+def _check(folder: Path, manifest: Manifest, source: Path, progress: Progress) -> Manifest:
     """Compares each precision with the reference; keeps the files of those offered."""
     texts = fidelity.sentences()[1]
     progress(f"reference: {len(texts)} sentences by SentenceTransformer")
     expected = fidelity.reference(source, texts)
     reports: dict[str, Fidelity] = {}
-    for precision in precisions:
+    for precision in PRECISIONS:
         trial = replace(manifest, fidelity={precision: Fidelity(1, 1, 1, 1, 0, offered=True)})
         reports[precision] = fidelity.check(OnnxEncoder(folder, precision, manifest=trial), texts, expected)
         progress(f"{precision}: {_summary(reports[precision])}")
-    kept = [precision for precision in precisions if reports[precision].offered]
+    kept = [precision for precision in PRECISIONS if reports[precision].offered]
     if not kept:
         raise UnsupportedModel("; ".join(f"{precision}: {report.reason}" for precision, report in reports.items()))
     for path in folder.iterdir():
