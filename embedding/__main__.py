@@ -46,14 +46,14 @@ def _serve(settings: Settings, _output: Path | None) -> int:
 
 
 def _download(settings: Settings, _output: Path | None) -> int:
-    print(make_ready(demo_settings(settings) if settings.demo else settings))
+    print(make_ready(demo_settings(settings)))
     return 0
 
 
 def _prepare(settings: Settings, output: Path | None) -> int:
     if output is None:
         raise SettingsError("prepare needs --output FOLDER.")
-    settings = demo_settings(settings) if settings.demo else settings
+    settings = demo_settings(settings)
     source = fetch(settings.model_id, settings.model_revision, settings.hub_token)
     from embedding.model.prepare import prepare, say
 

