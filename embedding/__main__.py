@@ -60,7 +60,7 @@ def _prepare(settings: Settings, output: Path | None) -> int:
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, lambda *_: sys.exit(130))  # by which what was begun is cleaned up
     try:
-        prepare(source, output, source_id=settings.model_id, progress=say)
+        prepare(source, output, source_id=settings.model_id, precision=settings.precision, progress=say)
     except OSError as error:
         raise ModelUnavailable(f"{output} can't be written: {error.strerror or error}.") from error
     print(f"prepared {output}; serve it with --model {output}")

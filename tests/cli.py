@@ -27,7 +27,7 @@ def run(
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         preexec_fn=preexec,
         check=False,
     )

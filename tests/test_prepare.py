@@ -138,11 +138,11 @@ def test_what_is_no_prepared_model_is_never_replaced(tiny_gemma: Path, tmp_path:
 
 def test_a_changed_model_is_prepared_anew(prepared_gemma: Path, tiny_gemma: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(tiny_gemma, tmp_path / "copy"))
-    before = artifacts._place(copy, "a")
+    before = artifacts._place(copy, "a", "auto")
     os.utime(copy / "model.safetensors", (1, 1))
 
-    assert artifacts._place(tiny_gemma, str(tiny_gemma)) == prepared_gemma
-    assert artifacts._place(copy, "a") != before
+    assert artifacts._place(tiny_gemma, str(tiny_gemma), "auto") == prepared_gemma
+    assert artifacts._place(copy, "a", "auto") != before
 
 
 def test_a_full_disk_leaves_nothing_and_is_named(demo_model: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Security
 from starlette.responses import PlainTextResponse, RedirectResponse
 
 from embedding.api.auth import SCHEMES
+from embedding.model import EngineInfo
 from embedding.serving import NotReady
 
 router = APIRouter(tags=["operations"])
@@ -21,19 +22,34 @@ async def health(request: Request) -> PlainTextResponse:
     return PlainTextResponse("not ready", status_code=503, headers={"Retry-After": str(NotReady.retry_after)})
 
 
+@router.get("/status")
+async def status(request: Request) -> dict[str, Any]:
+    """What the page shows to anyone: what loading is busy with, or, once it is done, what computes the vectors."""
+    service, settings = request.app.state.service, request.app.state.settings
+    limits = {"model_id": settings.model_id, "max_client_batch_size": settings.max_client_batch}
+    if service.ready:
+        return {"state": "ready", "step": None, "fraction": None, **limits, **_described(service.info)}
+    step, share = service.step
+    return {"state": "loading", "step": step, "fraction": share, **limits}
+
+
 @router.get("/info", dependencies=[Security(scheme) for scheme in SCHEMES])
 async def info(request: Request) -> dict[str, Any]:
     """The model, what computes its vectors and how near they are to the reference, and the limits of a request."""
     service, settings = request.app.state.service, request.app.state.settings
-    engine = asdict(service.info)
+    engine = _described(service.info)
     return {
-        "model_id": engine.pop("model"),
         "model_dtype": engine["precision"],
-        "max_input_length": engine.pop("max_tokens"),
         "max_client_batch_size": settings.max_client_batch,
         "max_concurrent_requests": settings.max_concurrent_requests,
         **engine,
     }
+
+
+def _described(info: EngineInfo) -> dict[str, Any]:
+    """The engine under the names that Text Embeddings Inference gives what both have."""
+    engine = asdict(info)
+    return {"model_id": engine.pop("model"), "max_input_length": engine.pop("max_tokens"), **engine}
 
 
 @router.get("/", include_in_schema=False)

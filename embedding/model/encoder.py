@@ -11,8 +11,9 @@ import onnxruntime as ort
 
 from embedding.model.errors import UnknownPrecision
 from embedding.model.machine import available_cores
-from embedding.model.manifest import TABLE, Manifest, read_manifest
-from embedding.model.packs import Table, Text, pack, plan
+from embedding.model.manifest import Manifest, read_manifest
+from embedding.model.packs import Text, pack, plan
+from embedding.model.table import Table
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +38,9 @@ class OnnxEncoder:
         self.manifest = manifest or read_manifest(folder)
         self.threads = threads or available_cores()
         self.width, self.max_tokens = self.manifest.width, self.manifest.max_tokens
-        self._table = Table(folder / TABLE)
-        self.precision, self._session = self._choose(folder, precision)
+        self.precision = self._choose(precision)
+        self._table = Table(folder, self.precision)
+        self._session = _session(folder / f"{self.precision}.onnx", self.threads)
 
     def embed(self, batch: Sequence[Text]) -> np.ndarray:
         """Vectors (texts, width) in float32, for texts of 1 to `max_tokens` token ids; ValueError for other texts.
@@ -48,26 +50,25 @@ class OnnxEncoder:
         self._check(batch)
         vectors = np.empty((len(batch), self.width), np.float32)
         for run in plan([len(text) for text in batch]):
-            vectors[run] = self._run(self._session, [batch[i] for i in run])
+            vectors[run] = self._run(self._session, self._table, [batch[i] for i in run])
         if not np.isfinite(vectors).all():
             raise ArithmeticError("a vector is not finite, and is not served")
         return vectors
 
-    def _choose(self, folder: Path, precision: str) -> tuple[str, ort.InferenceSession]:
+    def _choose(self, precision: str) -> str:
         offered = self.manifest.precisions
         if precision != AUTO:
-            chosen = self._offered(precision)
-        elif len(offered) > 1:
-            # one layer of each says which is faster, and takes a hundredth of the memory and time of loading both
-            seconds = {name: self._trial(_session(folder / f"{name}.trial.onnx", self.threads)) for name in offered}
-            fastest = min(seconds, key=lambda name: seconds[name])
-            exact = seconds.get(EXACT, float("inf")) < WORTH * seconds[fastest]
-            chosen = EXACT if exact else fastest
-            times = ", ".join(f"{name} {1e3 * trial:.2f} ms" for name, trial in seconds.items())
-            logger.info("precision %s: one layer takes %s", chosen, times)
-        else:
-            chosen = offered[0]
-        return chosen, _session(folder / f"{chosen}.onnx", self.threads)
+            return self._offered(precision)
+        if len(offered) == 1:
+            return offered[0]
+        # one layer of each says which is faster, and takes a hundredth of the memory and time of loading both
+        seconds = {name: self._trial(name) for name in offered}
+        fastest = min(seconds, key=lambda name: seconds[name])
+        exact = seconds.get(EXACT, float("inf")) < WORTH * seconds[fastest]
+        chosen = EXACT if exact else fastest
+        times = ", ".join(f"{name} {1e3 * trial:.2f} ms" for name, trial in seconds.items())
+        logger.info("precision %s: one layer takes %s", chosen, times)
+        return chosen
 
     def _offered(self, precision: str) -> str:
         if precision not in self.manifest.precisions:
@@ -76,20 +77,21 @@ class OnnxEncoder:
             raise UnknownPrecision(f"precision {precision!r} is not offered: {why}")
         return precision
 
-    def _trial(self, session: ort.InferenceSession) -> float:
-        """The median seconds of a short query, measured for a fraction of a second."""
-        text = np.random.default_rng(0).integers(0, self._table.pieces, TRIAL_TOKENS).tolist()
-        self._run(session, [text])
+    def _trial(self, precision: str) -> float:
+        """The median seconds of a short query through one layer, measured for a fraction of a second."""
+        session, table = _session(self.folder / f"{precision}.trial.onnx", self.threads), Table(self.folder, precision)
+        text = np.random.default_rng(0).integers(0, table.pieces, TRIAL_TOKENS).tolist()
+        self._run(session, table, [text])
         seconds: list[float] = []
         end = time.perf_counter() + TRIAL_SECONDS
         while not seconds or time.perf_counter() < end:
             start = time.perf_counter()
-            self._run(session, [text])
+            self._run(session, table, [text])
             seconds.append(time.perf_counter() - start)
         return median(seconds)
 
-    def _run(self, session: ort.InferenceSession, texts: Sequence[Text]) -> np.ndarray:
-        feed = pack(texts, self._table, self.manifest.pooling)
+    def _run(self, session: ort.InferenceSession, table: Table, texts: Sequence[Text]) -> np.ndarray:
+        feed = pack(texts, table, self.manifest.pooling)
         (vectors,) = session.run(None, {node.name: feed[node.name] for node in session.get_inputs()})
         return np.asarray(vectors)
 

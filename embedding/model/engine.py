@@ -39,6 +39,8 @@ class EngineInfo:
     threads: int
     width: int
     """Numbers in a vector."""
+    widths: Sequence[int]
+    """What a vector may be cut to, and normalised again (Matryoshka): `width` first, and for most models alone."""
     max_tokens: int | None
     """Tokens that the model reads of one text, or None where it has no limit."""
     fidelity: float | None = None

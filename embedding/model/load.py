@@ -4,11 +4,12 @@ import logging
 import time
 from pathlib import Path
 
-from embedding.model.artifacts import prepared
+from embedding.model.artifacts import known, prepared
 from embedding.model.engine import Engine
 from embedding.model.errors import ModelUnavailable
 from embedding.model.manifest import is_prepared
-from embedding.model.weights import fetch
+from embedding.model.progress import Report, to_nobody
+from embedding.model.weights import at_hand, download
 from embedding.settings import Settings, SettingsError
 
 logger = logging.getLogger(__name__)
@@ -16,11 +17,12 @@ logger = logging.getLogger(__name__)
 GPU = Path("/dev/nvidia0")
 
 
-def load_engine(settings: Settings) -> Engine:
+def load_engine(settings: Settings, report: Report = to_nobody) -> Engine:
     """Make the model that `settings` name ready, and load it. Raises ModelUnavailable; SettingsError for HF_TOKEN."""
     start = time.perf_counter()
     try:
-        folder = make_ready(settings)
+        folder = make_ready(settings, report)
+        report("loading the model", None)
         engine = _load(folder, settings)
     except (ModelUnavailable, SettingsError):
         raise
@@ -32,19 +34,23 @@ def load_engine(settings: Settings) -> Engine:
     return engine
 
 
-def make_ready(settings: Settings) -> Path:
+def make_ready(settings: Settings, report: Report = to_nobody) -> Path:
     """The folder to load: the model's own, fetched, or a prepared one where the onnx engine is to serve it.
 
     Raises ModelUnavailable.
     """
-    folder = fetch(settings.model_id, settings.model_revision, settings.hub_token)
-    if is_prepared(folder) or _wants_torch(settings):
+    name, revision, torch = settings.model_id, settings.model_revision, _wants_torch(settings)
+    folder = at_hand(name, revision)
+    if folder is None and not torch and (made := known(name, revision, settings.precision)):
+        return made  # its weights were removed, as an image does
+    folder = folder or download(name, revision, settings.hub_token, report)
+    if is_prepared(folder) or torch:
         return folder
     try:
-        return prepared(folder, settings.model_id)
+        return prepared(folder, name, revision, settings.precision, report)
     except ModelUnavailable as reason:
         if settings.engine == "onnx" or settings.precision == "int8":
-            raise
+            raise type(reason)(f"{reason} With ENGINE=torch and PRECISION=auto, torch serves it.") from None
         logger.warning("%s The torch engine serves it.", reason)
         return folder
 

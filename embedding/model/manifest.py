@@ -3,16 +3,16 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from embedding.model.errors import InvalidArtifact
 
-FORMAT = 1
+FORMAT = 2
+PRECISIONS = ("int8", "float32")
 MANIFEST = "manifest.json"
-TABLE = "embeddings.npy"
 TOKENIZER = "tokenizer.json"
 CHUNK = 1 << 22
 
@@ -38,6 +38,7 @@ class Manifest:
     source: str
     revision: str | None
     width: int
+    widths: Sequence[int]
     max_tokens: int
     lowercase: bool
     pooling: str

@@ -36,6 +36,7 @@ class OnnxEngine:
             precision=self._encoder.precision,
             threads=self._encoder.threads,
             width=manifest.width,
+            widths=manifest.widths,
             max_tokens=manifest.max_tokens,
             fidelity=manifest.fidelity[self._encoder.precision].mean,
         )

@@ -1,9 +1,10 @@
 """Lays out texts of token ids as the inputs of a prepared graph, several to a run and without padding."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
+
+from embedding.model.table import Table
 
 # attention sees a text in a length rounded up to this; its linear layers, nine tenths of the work, in its own
 LENGTH_STEP = 16
@@ -11,21 +12,6 @@ LENGTH_STEP = 16
 RUN_TOKENS = 512
 
 Text = Sequence[int]
-
-
-class Table:
-    """The vectors of the vocabulary, mapped from disk: a run reads one row a token, so most of it never gets loaded."""
-
-    def __init__(self, path: Path) -> None:
-        self._rows = np.load(path, mmap_mode="r")
-
-    @property
-    def pieces(self) -> int:
-        return int(self._rows.shape[0])
-
-    def __getitem__(self, ids: np.ndarray) -> np.ndarray:
-        """The rows of token ids (tokens,) as float32 (tokens, width)."""
-        return np.asarray(self._rows[ids])
 
 
 def plan(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from embedding.model.engine import EngineInfo, Task, Tokens
 from embedding.model.errors import UnknownPrecision
 from embedding.model.machine import available_cores
+from embedding.model.matryoshka import widths
 from embedding.model.tokenizer import Tokenizer
 from embedding.settings import Precision
 
@@ -44,13 +45,15 @@ class TorchEngine:
         self._model = _load(folder, device, precision)
         self._tokenizer = _tokenizer(self._model)
         self.batch_tokens = BATCH_TOKENS[device]
+        width = self._model.encode_query("width", show_progress_bar=False).shape[0]
         self.info = EngineInfo(
             model=model_name,
             engine="torch",
             device=device,
             precision=precision,
             threads=torch.get_num_threads(),
-            width=self._model.encode_query("width", show_progress_bar=False).shape[0],
+            width=width,
+            widths=widths(_model_type(self._model), width),
             max_tokens=_limit(self._model),
         )
 
@@ -106,6 +109,11 @@ def _load(folder: Path, device: str, precision: Precision) -> "SentenceTransform
 def _limit(model: "SentenceTransformer") -> int | None:
     limit = model.max_seq_length
     return int(limit) if limit and limit != float("inf") else None
+
+
+def _model_type(model: "SentenceTransformer") -> str | None:
+    encoder = getattr(model[0], "auto_model", None)
+    return encoder and encoder.config.model_type
 
 
 def _widen(_module: Any, _inputs: Any, features: dict[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,11 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 from embedding.model.errors import ModelUnavailable
 from embedding.model.manifest import is_prepared
+from embedding.model.progress import Report, to_nobody
 
 logger = logging.getLogger(__name__)
 
@@ -21,13 +23,15 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
 
-def fetch(model_id: str, revision: str = "main", token: str | None = None) -> Path:
-    """The folder of a SentenceTransformer: `model_id` itself where it is a folder, else its snapshot from the hub.
+def fetch(model_id: str, revision: str = "main", token: str | None = None, report: Report = to_nobody) -> Path:
+    """The folder of a SentenceTransformer: what is `at_hand`, else what `download` brings. Raises ModelUnavailable."""
+    return at_hand(model_id, revision) or download(model_id, revision, token, report)
 
-    A snapshot in the hub's cache is used as it is, without a request; otherwise what is needed is downloaded once.
-    `token` is a Hugging Face token with read access.
 
-    Raises ModelUnavailable.
+def at_hand(model_id: str, revision: str = "main") -> Path | None:
+    """`model_id` itself where it is a folder, else its snapshot in the hub's cache, used as it is without a request.
+
+    Raises ModelUnavailable for what is neither a whole model nor a hub id.
     """
     try:
         folder = Path(model_id).expanduser()
@@ -39,7 +43,7 @@ def fetch(model_id: str, revision: str = "main", token: str | None = None) -> Pa
         return folder
     if model_id.startswith((".", "/", "~")) or model_id.count("/") > 1:
         raise ModelUnavailable(f"there is no folder {model_id}. Set MODEL_ID to a folder that exists, or to a hub id.")
-    return _cached(model_id, revision) or _download(model_id, revision, token)
+    return _cached(model_id, revision)
 
 
 def check(folder: Path) -> None:
@@ -103,7 +107,11 @@ def _cached(model_id: str, revision: str) -> Path | None:
     return folder
 
 
-def _download(model_id: str, revision: str, token: str | None) -> Path:
+def download(model_id: str, revision: str = "main", token: str | None = None, report: Report = to_nobody) -> Path:
+    """The model's snapshot from the hub: what is needed of it, once. `token` is a Hugging Face token with read access.
+
+    Raises ModelUnavailable.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils.logging import set_verbosity_error
     from huggingface_hub.utils.tqdm import disable_progress_bars
@@ -113,10 +121,16 @@ def _download(model_id: str, revision: str, token: str | None) -> Path:
     if not sys.stderr.isatty():
         disable_progress_bars()
     logger.info("downloading %s (revision %s)", model_id, revision)
+    report("downloading the model", None)
     for attempt in range(ATTEMPTS):
         try:
             folder = snapshot_download(
-                model_id, revision=revision, token=token, allow_patterns=NEEDED, ignore_patterns=UNNEEDED
+                model_id,
+                revision=revision,
+                token=token,
+                allow_patterns=NEEDED,
+                ignore_patterns=UNNEEDED,
+                tqdm_class=_bar(report),
             )
             break
         except Exception as error:
@@ -127,6 +141,25 @@ def _download(model_id: str, revision: str, token: str | None) -> Path:
             time.sleep(2**attempt)
     check(Path(folder))
     return Path(folder)
+
+
+def _bar(report: Report) -> Any:
+    """The hub's progress bar, which also reports: it counts the bytes of all files."""
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            self._done = 0.0
+            self._counts = options.get("name") == "huggingface_hub.snapshot_download"
+            super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self._done += n or 0  # the bar's own count stands still where it is not shown
+            if self._counts and self.total:
+                report("downloading the model", min(1.0, self._done / self.total))
+            return super().update(n)  # type: ignore[no-any-return]
+
+    return Bar
 
 
 def _explain(error: Exception, model_id: str, revision: str, token: str | None) -> tuple[str, bool]:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
 
-from embedding.model import Engine, EngineInfo, Task, TextTooLong, Tokens
+from embedding.model import Engine, EngineInfo, Report, Task, TextTooLong, Tokens
 from embedding.serving.errors import NotReady, Overloaded
 from embedding.serving.scheduler import Scheduler, Vectors
 
@@ -32,12 +32,14 @@ class Service:
     """Embeds texts for any number of callers with one engine.
 
     `load` makes the engine; it is called once, by `start` or `load_now`, and `engine` is the future of what it gives.
+    Meanwhile `step` says what it is busy with, in words, and the share of that which is done where it is known.
     """
 
     def __init__(
-        self, load: Callable[[], Engine], *, max_batch_tokens: int | None, max_concurrent_requests: int
+        self, load: Callable[[Report], Engine], *, max_batch_tokens: int | None, max_concurrent_requests: int
     ) -> None:
         self.engine: Future[Engine] = Future()
+        self.step: tuple[str, float | None] = ("starting", None)
         self._load = load
         self._max_batch_tokens = max_batch_tokens
         self._max_requests = max_concurrent_requests
@@ -100,8 +102,11 @@ class Service:
     def _begin(self) -> bool:
         return not self.engine.running() and not self.engine.done() and self.engine.set_running_or_notify_cancel()
 
+    def _report(self, step: str, share: float | None) -> None:
+        self.step = (step, share)
+
     def _settle(self) -> None:
         try:
-            self.engine.set_result(self._load())
+            self.engine.set_result(self._load(self._report))
         except BaseException as error:
             self.engine.set_exception(error)

@@ -1,4 +1,4 @@
-"""Prepare in a process of its own: python -m embedding.model.prepare SOURCE OUTPUT NAME (see artifacts.py)."""
+"""Prepare in a process of its own, for artifacts.py: python -m embedding.model.prepare SOURCE OUTPUT NAME PRECISION."""
 
 import os
 import sys
@@ -10,10 +10,10 @@ from embedding.model.errors import ModelUnavailable, UnsupportedModel
 from embedding.model.prepare import prepare, say
 
 
-def main(source: str, output: str, name: str) -> int:
+def main(source: str, output: str, name: str, precision: str) -> int:
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     try:
-        prepare(Path(source), Path(output), source_id=name, progress=say)
+        prepare(Path(source), Path(output), source_id=name, precision=precision, progress=say)
     except Exception as error:
         reason = str(error) if isinstance(error, ModelUnavailable) else f"{type(error).__name__}: {error}"
         print(reason.replace("\n", " "), file=sys.stderr)  # the last line, by which the parent knows why

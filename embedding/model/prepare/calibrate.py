@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from embedding.model.packs import Table, Text, pack, plan
+from embedding.model.packs import Text, pack, plan
+from embedding.model.table import Table
 
 ROWS_KEPT = 256
 TINY = 1e-12

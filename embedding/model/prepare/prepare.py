@@ -4,20 +4,18 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-
-import numpy as np
 
 from embedding.model.encoder import OnnxEncoder
 from embedding.model.errors import ModelUnavailable, UnsupportedModel
 from embedding.model.manifest import (
     FORMAT,
     MANIFEST,
-    TABLE,
+    PRECISIONS,
     TOKENIZER,
     Fidelity,
     Manifest,
@@ -25,25 +23,25 @@ from embedding.model.manifest import (
     sha256,
     write_manifest,
 )
-from embedding.model.packs import Table
+from embedding.model.matryoshka import widths
 from embedding.model.prepare import fidelity
 from embedding.model.prepare.build import build, encoder_of, first_layer, width
 from embedding.model.prepare.calibrate import calibrate
 from embedding.model.prepare.graph import Graph
 from embedding.model.prepare.linear import Float32, Int8
 from embedding.model.prepare.source import Source, read_source
+from embedding.model.table import Table, write, write_quantized
 from embedding.model.tokenizer import load_tokenizer
 
 COMMIT = re.compile("[0-9a-f]{40}")  # what the hub's cache names a snapshot's folder by
-PRECISIONS = ("int8", "float32")
 TOOLS = ("onnx", "onnxruntime", "tokenizers", "numpy", "sentence-transformers", "transformers", "torch")
 
-Progress = Callable[[str], None]
+Progress = Callable[[str, float], None]
 
 
-def say(line: str) -> None:
-    """Progress for a terminal."""
-    print(f"preparing: {line}", flush=True)
+def say(line: str, share: float) -> None:
+    """Progress for a terminal: what comes next, and the share of the time that is behind (0 to 1)."""
+    print(f"preparing {share:4.0%}: {line}", flush=True)
 
 
 def prepare(
@@ -52,9 +50,12 @@ def prepare(
     *,
     source_id: str | None = None,
     revision: str | None = None,
-    progress: Progress = lambda line: None,
+    precision: str = "auto",
+    progress: Progress = lambda line, share: None,
 ) -> Manifest:
     """Prepares the SentenceTransformer in `source` as the folder `output`, replacing what a run before left there.
+
+    `precision` int8 or float32 makes that alone, in less room; any other, both.
 
     Returns the manifest, which says of each precision how near its vectors are and whether it is offered. Raises
     UnsupportedModel where the model, or each of its precisions, isn't fit to be served so; OSError where the disk is
@@ -67,10 +68,11 @@ def prepare(
         try:
             model = read_source(source)
             encoder_of(model)
-            manifest = _write(folder, model, source_id or str(source), commit, progress)
+            wanted = [precision] if precision in PRECISIONS else PRECISIONS
+            manifest = _write(folder, model, source_id or str(source), commit, wanted, progress)
         except (KeyError, AttributeError, FileNotFoundError) as error:
             raise UnsupportedModel(f"the model lacks what the onnx engine looks for: {error!r}") from error
-        manifest = _check(folder, manifest, source, progress)
+        manifest = _check(folder, manifest, source, wanted, progress)
         write_manifest(manifest, folder)
     return manifest
 
@@ -97,16 +99,18 @@ def _whole_or_nothing(output: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write(folder: Path, model: Source, source_id: str, revision: str | None, progress: Progress) -> Manifest:
-    """Writes all files but the manifest; both precisions, for int8 is calibrated on the other."""
-    progress("embedding table and tokenizer")
-    np.save(folder / TABLE, encoder_of(model).embedding_table(model))
+def _write(
+    folder: Path, model: Source, source_id: str, revision: str | None, wanted: Sequence[str], progress: Progress
+) -> Manifest:
+    """Writes all files but the manifest; float32 in any case, for int8 is calibrated on it."""
+    progress("tokenizer and float32", 0.0)
     shutil.copyfile(model.folder / TOKENIZER, folder / TOKENIZER)
     manifest = Manifest(
         format=FORMAT,
         source=source_id,
         revision=revision,
         width=width(model),
+        widths=widths(model.config["model_type"], width(model)),
         max_tokens=model.max_tokens,
         lowercase=model.lowercase,
         pooling=model.pooling,
@@ -115,40 +119,49 @@ def _write(folder: Path, model: Source, source_id: str, revision: str | None, pr
         tools={tool: version(tool) for tool in TOOLS},
         files={},
     )
-    progress("float32 graph")
     graph = Graph()
     plain = Float32(graph)
     build(folder / "float32.onnx", model, graph, plain)
     graph = Graph()
     build(folder / "float32.trial.onnx", first_layer(model), graph, Float32(graph))
-    progress("int8 graph: calibration")
-    tokens = load_tokenizer(folder, manifest).under("", fidelity.sentences()[0], "query")
-    seen = calibrate(folder / "float32.onnx", plain.inputs, Table(folder / TABLE), [text.ids for text in tokens])
-    progress("int8 graph: quantization")
-    graph = Graph()
-    whole = Int8(graph, seen)
-    build(folder / "int8.onnx", model, graph, whole)
-    progress(f"int8 graph: {len(whole.fine)} of {len(seen)} linear layers need 16-bit inputs")
-    graph = Graph()
-    build(folder / "int8.trial.onnx", first_layer(model), graph, Int8(graph, seen))
+    table = encoder_of(model).embedding_table(model)
+    write(folder, "float32", table)
+    if "int8" in wanted:
+        write_quantized(folder, "int8", table)
+        del table
+        _write_int8(folder, model, manifest, plain.inputs, progress)
     return manifest
 
 
-def _check(folder: Path, manifest: Manifest, source: Path, progress: Progress) -> Manifest:
+def _write_int8(folder: Path, model: Source, manifest: Manifest, inputs: Mapping[str, str], progress: Progress) -> None:
+    progress("int8: calibration", 0.1)
+    tokens = load_tokenizer(folder, manifest).under("", fidelity.sentences()[0], "query")
+    seen = calibrate(folder / "float32.onnx", inputs, Table(folder, "float32"), [text.ids for text in tokens])
+    progress("int8: quantization", 0.2)
+    graph = Graph()
+    whole = Int8(graph, seen)
+    build(folder / "int8.onnx", model, graph, whole)
+    graph = Graph()
+    build(folder / "int8.trial.onnx", first_layer(model), graph, Int8(graph, seen))
+    progress(f"int8: {len(whole.fine)} of {len(seen)} linear layers need 16-bit inputs", 0.6)
+
+
+def _check(folder: Path, manifest: Manifest, source: Path, wanted: Sequence[str], progress: Progress) -> Manifest:
     """Compares each precision with the reference; keeps the files of those offered."""
     texts = fidelity.sentences()[1]
-    progress(f"reference: {len(texts)} sentences by SentenceTransformer")
+    progress(f"reference: {len(texts)} sentences by SentenceTransformer", 0.6)
     expected = fidelity.reference(source, texts)
     reports: dict[str, Fidelity] = {}
-    for precision in PRECISIONS:
+    for precision in wanted:
         trial = replace(manifest, fidelity={precision: Fidelity(1, 1, 1, 1, 0, offered=True)})
         reports[precision] = fidelity.check(OnnxEncoder(folder, precision, manifest=trial), texts, expected)
-        progress(f"{precision}: {_summary(reports[precision])}")
-    kept = [precision for precision in PRECISIONS if reports[precision].offered]
+        progress(f"{precision}: {_summary(reports[precision])}", 0.9)
+    kept = [precision for precision in wanted if reports[precision].offered]
     if not kept:
         raise UnsupportedModel("; ".join(f"{precision}: {report.reason}" for precision, report in reports.items()))
     for path in folder.iterdir():
-        if path.suffix in (".onnx", ".weights") and path.name.partition(".")[0] not in kept:
+        precision, _, part = path.name.partition(".")
+        if precision in PRECISIONS and (precision not in kept or (len(kept) == 1 and part.startswith("trial."))):
             path.unlink()
     files = {path.name: _settled(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
     return replace(manifest, fidelity=reports, files=files)
