@@ -1,8 +1,8 @@
-"""What a large job takes: `python -m tests.benchmarks.plan [--tokens N]… [--machine NAME:TOKENS_A_SECOND:DOLLARS_AN_HOUR]…`.
+"""What a large job takes: `python -m tests.benchmarks.plan [--machine NAME:TOKENS_A_SECOND:DOLLARS_AN_HOUR]…`.
 
 Containers, hours and dollars for so many tokens, on the CPU as measured and on GPUs at Modal's list prices. A card that
 nobody measured gets no hours: the second table says what it would have to do to cost no more than the CPU, and what no
-card of its kind can beat. Give a figure of your own with --machine; under the name of a listed card it replaces that row.
+card of its kind can beat. Give a figure of your own with --machine; under a listed card's name it replaces that row.
 """
 
 import argparse

@@ -1,0 +1,275 @@
+"""Latency and cold starts of a bursty day on a platform that starts and stops containers: a simulation.
+
+`python -m tests.benchmarks.autoscaler [--seed N] [--start-seconds S] …`
+
+It takes for granted, after Modal's description of its autoscaler (https://modal.com/docs/guide/scale):
+- A request goes at once to the started container with the fewest requests, if it holds fewer than max_inputs; if there
+  is none, it waits in one queue, first come, first served, and in no container's.
+- As it comes in, containers are started until there is one for every target_inputs requests under way or waiting, and
+  buffer_containers more while a request is under way or came within the last scaledown_window seconds; never over
+  max_containers, never under min_containers. A start is never called off.
+- A container stops after scaledown_window seconds without work, unless that leaves fewer than wanted by that rule.
+- A container runs one engine call at a time, on up to max_batch of its requests, and what waits when the call ends goes
+  into the next one. A call takes a + b·n seconds for n texts, a and b from two measured rates; a request is one text.
+- A container is paid for from the moment its start begins until it stops. Network, failures, and the platform's own
+  queueing are left out.
+"""
+
+import argparse
+import heapq
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.benchmarks.plan import BOOT_SECONDS, IDLE_SECONDS, PROCESS_START_SECONDS, container_dollars
+from tests.benchmarks.traffic import Traffic, arrivals
+
+# README, Figures: HTTP requests a second in int8, for one client and for sixteen, who ran on the same two cores.
+ONE_CLIENT_RATE, FULL_RATE, FULL = 53.0, 69.7, 16
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The autoscaler's settings, by Modal's names."""
+
+    min_containers: int = 0
+    max_containers: int = 100
+    buffer_containers: int = 0
+    scaledown_window: float = IDLE_SECONDS
+    max_inputs: int = 32  # as in modal_app.py
+    target_inputs: int = 32
+    max_batch: int = FULL
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the requests, in order of arrival: seconds each took, and whether it waited for a start."""
+
+    latency: NDArray[np.float64]
+    waited_for_start: NDArray[np.bool_]
+    starts: int
+    container_seconds: float
+    end: float
+
+
+@dataclass(eq=False)
+class _Container:
+    number: int
+    started: float
+    ready: bool = False
+    idle_since: float = 0
+    checked: bool = False  # whether a look at its idleness is due
+    waiting: deque[int] = field(default_factory=deque)
+    running: list[int] = field(default_factory=list)
+
+    @property
+    def load(self) -> int:
+        return len(self.waiting) + len(self.running)
+
+
+class Simulation:
+    """One run. `service` says how long a call on so many texts takes, `start` how long a container takes to start."""
+
+    def __init__(
+        self, times: Sequence[float], policy: Policy, service: Callable[[int], float], start: Callable[[], float]
+    ) -> None:
+        self._times, self._policy, self._service, self._start = times, policy, service, start
+        self._containers: list[_Container] = []
+        self._queue: deque[int] = deque()
+        self._events: list[tuple[float, int, Callable[[_Container, float], None], _Container]] = []
+        self._order = count()  # events of one moment, in the order they were made
+        self._under_way = 0
+        self._last_arrival = -math.inf
+        self._finished = np.full(len(times), np.nan)
+        self._waited = np.zeros(len(times), dtype=bool)
+        self._starts = 0
+        self._container_seconds = 0.0
+
+    def run(self) -> Outcome:
+        """Serve every request, then stop at the last answer or arrival, with what still runs paid until there."""
+        for _ in range(self._policy.min_containers):
+            self._ready(self._add(0.0), 0.0)
+        for request, now in enumerate(self._times):
+            self._advance(now)
+            self._arrive(request, now)
+        while self._under_way:
+            self._step()
+        end = max(self._times[-1], np.max(self._finished))
+        paid = self._container_seconds + sum(max(end - container.started, 0) for container in self._containers)
+        return Outcome(self._finished - self._times, self._waited, self._starts, paid, float(end))
+
+    def _advance(self, now: float) -> None:
+        while self._events and self._events[0][0] <= now:
+            self._step()
+
+    def _step(self) -> None:
+        now, _, happens, container = heapq.heappop(self._events)
+        happens(container, now)
+
+    def _at(self, moment: float, happens: Callable[[_Container, float], None], container: _Container) -> None:
+        if moment < math.inf:
+            heapq.heappush(self._events, (moment, next(self._order), happens, container))
+
+    def _arrive(self, request: int, now: float) -> None:
+        self._under_way += 1
+        self._last_arrival = now
+        free = [found for found in self._containers if found.ready and found.load < self._policy.max_inputs]
+        if free:
+            container = min(free, key=lambda found: (found.load, found.number))
+            container.waiting.append(request)
+            if not container.running:
+                self._call(container, now)
+        else:
+            self._queue.append(request)
+        while len(self._containers) < self._wanted(now):
+            self._starts += 1
+            self._at(now + self._start(), self._ready, self._add(now))
+
+    def _wanted(self, now: float) -> int:
+        policy = self._policy
+        needed = math.ceil(self._under_way / policy.target_inputs)
+        if self._under_way or now < self._last_arrival + policy.scaledown_window:
+            needed = max(needed, 1) + policy.buffer_containers
+        return min(max(needed, policy.min_containers), policy.max_containers)
+
+    def _add(self, now: float) -> _Container:
+        taken = {container.number for container in self._containers}
+        container = _Container(next(number for number in count() if number not in taken), now)
+        self._containers.append(container)
+        return container
+
+    def _ready(self, container: _Container, now: float) -> None:
+        container.ready = True
+        self._waited[list(self._queue)[: self._policy.max_inputs]] = True
+        self._take(container, now)
+
+    def _take(self, container: _Container, now: float) -> None:
+        """Fill a container from the queue, and let it run or idle."""
+        while self._queue and container.load < self._policy.max_inputs:
+            container.waiting.append(self._queue.popleft())
+        if container.waiting:
+            self._call(container, now)
+        else:
+            container.idle_since = now
+            self._check(container, now + self._policy.scaledown_window)
+
+    def _call(self, container: _Container, now: float) -> None:
+        size = min(len(container.waiting), self._policy.max_batch)
+        container.running = [container.waiting.popleft() for _ in range(size)]
+        self._at(now + self._service(size), self._answer, container)
+
+    def _answer(self, container: _Container, now: float) -> None:
+        self._finished[container.running] = now
+        self._under_way -= len(container.running)
+        container.running = []
+        self._take(container, now)
+
+    def _idle(self, container: _Container, now: float) -> None:
+        """Stop a container that has been idle for the window and isn't wanted, or look again when that may be so."""
+        container.checked = False
+        window = self._policy.scaledown_window
+        if container.load:
+            return
+        if container.idle_since + window > now:
+            self._check(container, container.idle_since + window)
+        elif len(self._containers) > self._wanted(now):
+            self._containers.remove(container)
+            self._container_seconds += now - container.started
+        else:
+            quiet = self._last_arrival + window  # until then a buffer is wanted
+            self._check(container, quiet if quiet > now else now + window)
+
+    def _check(self, container: _Container, moment: float) -> None:
+        if not container.checked:
+            container.checked = True
+            self._at(moment, self._idle, container)
+
+
+def linear_service(one_rate: float, full_rate: float, full: int) -> Callable[[int], float]:
+    """Seconds of a call on n texts, a + b·n, from texts a second alone and `full` at a time. Raises ValueError."""
+    alone, together = 1 / one_rate, full / full_rate
+    each = (together - alone) / (full - 1)
+    if not 0 < each <= alone:
+        raise ValueError(f"{one_rate:g} a second alone and {full_rate:g} by {full} is no a + b·n of positive a and b")
+    return lambda texts: alone + each * (texts - 1)
+
+
+def policies(start_seconds: float) -> dict[str, tuple[Policy, float]]:
+    """What the table compares: a policy, and the seconds a container takes to start."""
+    deployed = Policy()
+    return {
+        "as deployed: to zero after 300 s": (deployed, start_seconds),
+        "the same, starts take 10 s": (deployed, 10),
+        "to zero after 60 s": (replace(deployed, scaledown_window=60), start_seconds),
+        "min 1": (replace(deployed, min_containers=1), start_seconds),
+        "min 1, buffer 1": (replace(deployed, min_containers=1, buffer_containers=1), start_seconds),
+        "min 1, target 8": (replace(deployed, min_containers=1, target_inputs=8), start_seconds),
+        "min 3": (replace(deployed, min_containers=3), start_seconds),
+    }
+
+
+def table(outcomes: dict[str, Outcome], dollars_per_hour: float) -> str:
+    """A Markdown table, a row a policy."""
+    lines = [
+        "| policy | p50 | p95 | p99 | longest | waited for a start | starts | container-hours | $ a day |",
+        "| --- |" + " --- |" * 8,
+    ]
+    for name, outcome in outcomes.items():
+        p50, p95, p99, longest = np.percentile(outcome.latency, (50, 95, 99, 100))
+        hours = outcome.container_seconds / 3600
+        lines.append(
+            f"| {name} | {1e3 * p50:.0f} ms | {1e3 * p95:.0f} ms | {p99:.2f} s | {longest:.1f} s | "
+            f"{outcome.waited_for_start.mean():.2%} | {outcome.starts} | {hours:.1f} | {hours * dollars_per_hour:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def report(options: argparse.Namespace) -> str:
+    """The table, and under it the traffic and the times it was made with."""
+    service = linear_service(options.one_rate, options.full_rate, options.full)
+    traffic = Traffic(bursts=options.bursts)
+    times = arrivals(traffic, options.seed)
+    outcomes = {
+        name: Simulation(times.tolist(), policy, service, lambda start=start: start).run()
+        for name, (policy, start) in policies(options.start_seconds).items()
+    }
+    per_second = np.bincount(times.astype(int))
+    return "\n".join(
+        [
+            table(outcomes, options.dollars_per_hour),
+            "",
+            f"{len(times):,} requests in a day, {options.bursts} bursts, up to {per_second.max()} requests in a second "
+            f"(seed {options.seed}). A call takes {1e3 * service(1):.1f} ms for one text and "
+            f"{1e3 * service(options.full):.0f} ms for {options.full}; a container starts in "
+            f"{options.start_seconds:g} s and costs ${options.dollars_per_hour:.3f} an hour.",
+        ]
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--seed", type=int, default=0)
+    found.add_argument("--bursts", type=int, default=Traffic.bursts, help="in the day")
+    found.add_argument("--one-rate", type=float, default=ONE_CLIENT_RATE, help="requests/s of a container, one client")
+    found.add_argument("--full-rate", type=float, default=FULL_RATE, help="and with --full clients")
+    found.add_argument("--full", type=int, default=FULL)
+    found.add_argument("--start-seconds", type=float, default=BOOT_SECONDS + PROCESS_START_SECONDS)
+    found.add_argument("--dollars-per-hour", type=float, default=container_dollars())
+    return found
+
+
+def main() -> None:
+    arguments = parser()
+    try:
+        print(report(arguments.parse_args()))
+    except ValueError as error:
+        arguments.error(str(error))
+
+
+if __name__ == "__main__":
+    main()

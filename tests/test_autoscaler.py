@@ -1,0 +1,224 @@
+"""The simulation of the autoscaler agrees with queueing theory wherever that has a closed form, and keeps its books."""
+
+import math
+import random
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tests.benchmarks.autoscaler import (
+    FULL,
+    FULL_RATE,
+    ONE_CLIENT_RATE,
+    Outcome,
+    Policy,
+    Simulation,
+    linear_service,
+    parser,
+    report,
+)
+from tests.benchmarks.traffic import Traffic, arrivals
+from tests.cli import ROOT
+
+REQUESTS = 200_000
+TOLERANCE = 0.03  # relative, of a mean over REQUESTS
+WITHOUT_LIMIT = 10**9
+
+
+def poisson(rate: float, seed: int, requests: int = REQUESTS) -> list[float]:
+    return np.random.default_rng(seed).exponential(1 / rate, requests).cumsum().tolist()
+
+
+def exponential(mean: float, seed: int) -> Callable[..., float]:
+    rng = random.Random(seed)
+    return lambda *_: rng.expovariate(1 / mean)
+
+
+def fixed(containers: int, **limits: int) -> Policy:
+    limits = {"max_inputs": 1, "target_inputs": 1, "max_batch": 1} | limits
+    return Policy(containers, containers, scaledown_window=math.inf, **limits)
+
+
+def one_that_stops(window: float) -> Policy:
+    """A container that takes every request, one at a time, and stops after `window` seconds without any."""
+    return Policy(0, 1, 0, window, max_inputs=WITHOUT_LIMIT, target_inputs=WITHOUT_LIMIT, max_batch=1)
+
+
+def mean_wait(outcome: Outcome, service_seconds: float) -> float:
+    return float(outcome.latency.mean()) - service_seconds
+
+
+def pollaczek_khinchine(rate: float, mean: float, second_moment: float) -> float:
+    """Mean wait of an M/G/1 queue."""
+    return rate * second_moment / (2 * (1 - rate * mean))
+
+
+def erlang_c_wait(rate: float, mean: float, servers: int) -> float:
+    """Mean wait of an M/M/c queue: the probability of a wait (Erlang, 1917) over the spare rate."""
+    load = rate * mean
+    full = load**servers / math.factorial(servers) * servers / (servers - load)
+    waits = full / (sum(load**k / math.factorial(k) for k in range(servers)) + full)
+    return waits * mean / (servers - load)
+
+
+def setup_wait(rate: float, mean: float, second_moment: float, setup: float, setup_second_moment: float) -> float:
+    """Mean wait of an M/G/1 queue whose server needs a set-up before the first customer of a busy period.
+
+    The first customer's service is exceptional (Welch, Operations Research 12, 1964, doi 10.1287/opre.12.5.736): a wait
+    is that of the plain queue and, independent of it, what the set-up adds, whose mean is
+    (2 E[D] + λ E[D²]) / (2 (1 + λ E[D])). For an exponential set-up that is E[D].
+    """
+    added = (2 * setup + rate * setup_second_moment) / (2 * (1 + rate * setup))
+    return pollaczek_khinchine(rate, mean, second_moment) + added
+
+
+def batch_latency(rate: float, call_seconds: Callable[[int], float], most: int = 400) -> float:
+    """Mean latency where a server takes all that waits into its next call, by the Markov chain of batch sizes.
+
+    A call on b texts takes S(b), while A ~ Poisson(λ S(b)) texts come, each half of S(b) before its end on average;
+    the next call is on them, or on the first to come if there are none. A text's latency is, by the renewal-reward
+    theorem, the mean of a call's sum A S(b)/2 + max(A, 1) S(max(A, 1)) over the mean of max(A, 1).
+    """
+    sizes = np.arange(most + 1)
+    log_factorials = np.cumsum(np.log(np.maximum(sizes, 1)))
+    means = rate * np.array([call_seconds(int(size)) for size in sizes[1:]])
+    come = np.exp(sizes * np.log(means)[:, None] - means[:, None] - log_factorials)  # (size − 1, texts that come)
+    step = come[:, 1:].copy()
+    step[:, 0] += come[:, 0]
+    share = np.full(most, 1 / most)
+    for _ in range(2000):
+        share = share @ step
+        share /= share.sum()
+    call = means / rate
+    waited = share @ (come @ sizes * call) / 2
+    served = share @ step @ (sizes[1:] * call)
+    return float((waited + served) / (share @ step @ sizes[1:]))
+
+
+@pytest.mark.parametrize("load", [0.3, 0.7])
+def test_one_container_waits_as_an_mm1_queue(load: float) -> None:
+    outcome = Simulation(poisson(load, 1), fixed(1), exponential(1, 2), lambda: 0).run()
+
+    assert mean_wait(outcome, 1) == pytest.approx(load / (1 - load), rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("load", [0.3, 0.7])
+def test_constant_calls_wait_as_pollaczek_and_khinchine_say(load: float) -> None:
+    outcome = Simulation(poisson(load, 3), fixed(1), lambda _: 1, lambda: 0).run()
+
+    assert mean_wait(outcome, 1) == pytest.approx(pollaczek_khinchine(load, 1, 1), rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("containers", [2, 5])
+def test_many_containers_wait_as_erlang_c_says(containers: int) -> None:
+    rate = 0.8 * containers
+
+    outcome = Simulation(poisson(rate, 4), fixed(containers), exponential(1, 5), lambda: 0).run()
+
+    assert mean_wait(outcome, 1) == pytest.approx(erlang_c_wait(rate, 1, containers), rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("rate", [20.0, 60.0])
+def test_calls_on_all_that_waits_take_as_long_as_their_chain_says(rate: float) -> None:
+    service = linear_service(ONE_CLIENT_RATE, FULL_RATE, FULL)
+    policy = fixed(1, max_inputs=WITHOUT_LIMIT, max_batch=WITHOUT_LIMIT)
+
+    outcome = Simulation(poisson(rate, 6), policy, service, lambda: 0).run()
+
+    assert outcome.latency.mean() == pytest.approx(batch_latency(rate, service), rel=TOLERANCE)
+
+
+def test_an_exponential_start_adds_its_mean_to_each_wait() -> None:
+    outcome = Simulation(poisson(0.6, 7), one_that_stops(0), exponential(1, 8), exponential(5, 9)).run()
+
+    assert setup_wait(0.6, 1, 2, 5, 50) == pytest.approx(0.6 / 0.4 + 5)
+    assert mean_wait(outcome, 1) == pytest.approx(setup_wait(0.6, 1, 2, 5, 50), rel=TOLERANCE)
+
+
+def test_a_constant_start_adds_what_welch_says() -> None:
+    outcome = Simulation(poisson(0.6, 10), one_that_stops(0), exponential(1, 11), lambda: 5).run()
+
+    assert mean_wait(outcome, 1) == pytest.approx(setup_wait(0.6, 1, 2, 5, 25), rel=TOLERANCE)
+
+
+def test_a_scaledown_window_spares_the_starts_that_it_should() -> None:
+    rate, window, start = 0.2, 4.0, 10.0
+    starts = math.exp(-rate * window)  # of the busy periods: those whose idle period outlasts the window
+
+    outcome = Simulation(poisson(rate, 12), one_that_stops(window), exponential(1, 13), lambda: start).run()
+
+    wait = setup_wait(rate, 1, 2, starts * start, starts * start**2)
+    periods = REQUESTS * (1 - rate) / (1 + rate * starts * start)  # requests over the requests of a busy period
+    assert mean_wait(outcome, 1) == pytest.approx(wait, rel=TOLERANCE)
+    assert outcome.starts == pytest.approx(periods * starts, rel=TOLERANCE)
+
+
+def test_littles_law_holds_and_arrivals_see_an_idle_server_as_often_as_it_is() -> None:
+    times = np.array(poisson(0.7, 14))
+
+    outcome = Simulation(times.tolist(), fixed(1), lambda _: 1, lambda: 0).run()
+
+    ends = np.sort(times + outcome.latency)
+    present = np.arange(len(times)) - np.searchsorted(ends, times)  # requests that an arrival finds
+    assert present.mean() == pytest.approx(0.7 * outcome.latency.mean(), rel=TOLERANCE)
+    assert (present == 0).mean() == pytest.approx(0.3, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("policy", [Policy(), Policy(1, 3, 1, 60, 8, 4, 2), Policy(0, 1, 0, 0, 1, 1, 1)])
+def test_every_request_is_answered_once_and_none_before_a_call_could_end(policy: Policy) -> None:
+    times = arrivals(Traffic(bursts=4), 0)[:5000]
+    service = linear_service(ONE_CLIENT_RATE, FULL_RATE, FULL)
+    texts: list[int] = []
+
+    outcome = Simulation(times.tolist(), policy, lambda n: texts.append(n) or service(n), lambda: 2).run()
+
+    assert sum(texts) == len(times) == len(outcome.latency)
+    assert max(texts) <= policy.max_batch
+    assert outcome.latency.min() >= service(1) - 1e-9
+    work = sum(service(n) for n in texts)
+    assert work <= outcome.container_seconds <= policy.max_containers * outcome.end
+
+
+def test_a_container_is_paid_from_its_start_until_its_window_is_over() -> None:
+    policy = Policy(scaledown_window=60)
+
+    outcome = Simulation([100.0, 1000.0], policy, lambda _: 0.5, lambda: 2).run()
+
+    assert outcome.latency.tolist() == [2.5, 2.5]
+    assert outcome.waited_for_start.all()
+    assert outcome.starts == 2
+    assert outcome.container_seconds == (2 + 0.5 + 60) + 2.5  # the run ends with its last answer
+
+
+def test_a_buffer_stays_while_requests_come_and_goes_after_them() -> None:
+    policy = Policy(1, 5, 1, scaledown_window=60)
+    times = [*np.arange(0, 1000, 30.0).tolist(), 5000.0]
+
+    outcome = Simulation(times, policy, lambda _: 0.5, lambda: 2).run()
+
+    assert outcome.starts == 2
+    assert not outcome.waited_for_start.any()
+    assert outcome.container_seconds == 5000.5 + (990 + 60) + 0.5
+
+
+def test_the_same_seed_gives_the_same_day() -> None:
+    first, again, other = (report(parser().parse_args(["--bursts", "2", "--seed", seed])) for seed in "778")
+
+    assert first == again
+    assert first != other
+
+
+def test_rates_that_no_line_fits_are_refused() -> None:
+    with pytest.raises(ValueError, match="positive a and b"):
+        linear_service(50, 40, 16)
+
+
+def test_the_readme_has_the_table_and_the_rates_of_its_figures() -> None:
+    readme = (ROOT / "README.md").read_text()
+
+    rates = re.findall(r"^\| HTTP, (?:1 client|16 clients) \| int8 \| ([\d.]+) requests/s", readme, re.MULTILINE)
+
+    assert [float(rate) for rate in rates] == [ONE_CLIENT_RATE, FULL_RATE]
+    assert report(parser().parse_args([])) in readme
