@@ -1,5 +1,6 @@
 """The simulation of the autoscaler agrees with queueing theory wherever that has a closed form, and keeps its books."""
 
+import heapq
 import math
 import random
 import re
@@ -22,8 +23,8 @@ from tests.benchmarks.autoscaler import (
 from tests.benchmarks.traffic import Traffic, arrivals
 from tests.cli import ROOT
 
-REQUESTS = 200_000
-TOLERANCE = 0.03  # relative, of a mean over REQUESTS
+REQUESTS = 300_000
+TOLERANCE = 0.03  # relative, of a mean over REQUESTS, whose standard error is 1.7% or less in these tests
 WITHOUT_LIMIT = 10**9
 
 
@@ -74,6 +75,17 @@ def setup_wait(rate: float, mean: float, second_moment: float, setup: float, set
     return pollaczek_khinchine(rate, mean, second_moment) + added
 
 
+def waits_by_recursion(times: list[float], services: list[float], servers: int) -> list[float]:
+    """The wait of each customer of a first come, first served queue (Kiefer and Wolfowitz, 1955), one by one."""
+    free = [0.0] * servers
+    waits = []
+    for arrival, service in zip(times, services, strict=True):
+        start = max(arrival, heapq.heappop(free))
+        heapq.heappush(free, start + service)
+        waits.append(start - arrival)
+    return waits
+
+
 def batch_latency(rate: float, call_seconds: Callable[[int], float], most: int = 400) -> float:
     """Mean latency where a server takes all that waits into its next call, by the Markov chain of batch sizes.
 
@@ -97,23 +109,35 @@ def batch_latency(rate: float, call_seconds: Callable[[int], float], most: int =
     return float((waited + served) / (share @ step @ sizes[1:]))
 
 
-@pytest.mark.parametrize("load", [0.3, 0.7])
+@pytest.mark.parametrize("containers", [1, 3])
+def test_each_request_waits_as_long_as_in_a_queue_worked_out_by_hand(containers: int) -> None:
+    times = poisson(0.9 * containers, 15, 20_000)
+    services = np.random.default_rng(16).exponential(1, len(times))
+    drawn = iter(services.tolist())
+
+    outcome = Simulation(times, fixed(containers), lambda _: next(drawn), lambda: 0).run()
+
+    waits = waits_by_recursion(times, services.tolist(), containers)
+    assert outcome.latency - services == pytest.approx(np.array(waits), abs=1e-6)
+
+
+@pytest.mark.parametrize("load", [0.3, 0.6])
 def test_one_container_waits_as_an_mm1_queue(load: float) -> None:
     outcome = Simulation(poisson(load, 1), fixed(1), exponential(1, 2), lambda: 0).run()
 
     assert mean_wait(outcome, 1) == pytest.approx(load / (1 - load), rel=TOLERANCE)
 
 
-@pytest.mark.parametrize("load", [0.3, 0.7])
+@pytest.mark.parametrize("load", [0.3, 0.6])
 def test_constant_calls_wait_as_pollaczek_and_khinchine_say(load: float) -> None:
     outcome = Simulation(poisson(load, 3), fixed(1), lambda _: 1, lambda: 0).run()
 
     assert mean_wait(outcome, 1) == pytest.approx(pollaczek_khinchine(load, 1, 1), rel=TOLERANCE)
 
 
-@pytest.mark.parametrize("containers", [2, 5])
+@pytest.mark.parametrize("containers", [2, 4])
 def test_many_containers_wait_as_erlang_c_says(containers: int) -> None:
-    rate = 0.8 * containers
+    rate = 0.7 * containers
 
     outcome = Simulation(poisson(rate, 4), fixed(containers), exponential(1, 5), lambda: 0).run()
 
@@ -204,15 +228,18 @@ def test_a_buffer_stays_while_requests_come_and_goes_after_them() -> None:
 
 
 def test_the_same_seed_gives_the_same_day() -> None:
-    first, again, other = (report(parser().parse_args(["--bursts", "2", "--seed", seed])) for seed in "778")
+    first, again, other = (
+        report(parser().parse_args(["--days", "1", "--bursts", "2", "--seed", seed])) for seed in "778"
+    )
 
     assert first == again
     assert first != other
 
 
-def test_rates_that_no_line_fits_are_refused() -> None:
-    with pytest.raises(ValueError, match="positive a and b"):
-        linear_service(50, 40, 16)
+@pytest.mark.parametrize("rates", [(50, 40, 16), (50, 900, 16), (0, 70, 16), (50, 70, 1)])
+def test_rates_that_no_line_fits_are_refused(rates: tuple[float, float, int]) -> None:
+    with pytest.raises(ValueError, match=r"positive a and b|above 0"):
+        linear_service(*rates)
 
 
 def test_the_readme_has_the_table_and_the_rates_of_its_figures() -> None:

@@ -1,4 +1,4 @@
-"""Latency and cold starts of a bursty day on a platform that starts and stops containers: a simulation.
+"""Latency and cold starts of bursty days on a platform that starts and stops containers: a simulation.
 
 `python -m tests.benchmarks.autoscaler [--seed N] [--start-seconds S] …`
 
@@ -63,13 +63,10 @@ class _Container:
     started: float
     ready: bool = False
     idle_since: float = 0
+    load: int = 0  # requests waiting and running
     checked: bool = False  # whether a look at its idleness is due
     waiting: deque[int] = field(default_factory=deque)
     running: list[int] = field(default_factory=list)
-
-    @property
-    def load(self) -> int:
-        return len(self.waiting) + len(self.running)
 
 
 class Simulation:
@@ -95,17 +92,14 @@ class Simulation:
         for _ in range(self._policy.min_containers):
             self._ready(self._add(0.0), 0.0)
         for request, now in enumerate(self._times):
-            self._advance(now)
+            while self._events and self._events[0][0] <= now:
+                self._step()
             self._arrive(request, now)
         while self._under_way:
             self._step()
         end = max(self._times[-1], np.max(self._finished))
-        paid = self._container_seconds + sum(max(end - container.started, 0) for container in self._containers)
+        paid = self._container_seconds + sum(end - container.started for container in self._containers)
         return Outcome(self._finished - self._times, self._waited, self._starts, paid, float(end))
-
-    def _advance(self, now: float) -> None:
-        while self._events and self._events[0][0] <= now:
-            self._step()
 
     def _step(self) -> None:
         now, _, happens, container = heapq.heappop(self._events)
@@ -122,6 +116,7 @@ class Simulation:
         if free:
             container = min(free, key=lambda found: (found.load, found.number))
             container.waiting.append(request)
+            container.load += 1
             if not container.running:
                 self._call(container, now)
         else:
@@ -152,6 +147,7 @@ class Simulation:
         """Fill a container from the queue, and let it run or idle."""
         while self._queue and container.load < self._policy.max_inputs:
             container.waiting.append(self._queue.popleft())
+            container.load += 1
         if container.waiting:
             self._call(container, now)
         else:
@@ -166,6 +162,7 @@ class Simulation:
     def _answer(self, container: _Container, now: float) -> None:
         self._finished[container.running] = now
         self._under_way -= len(container.running)
+        container.load -= len(container.running)
         container.running = []
         self._take(container, now)
 
@@ -192,6 +189,8 @@ class Simulation:
 
 def linear_service(one_rate: float, full_rate: float, full: int) -> Callable[[int], float]:
     """Seconds of a call on n texts, a + b·n, from texts a second alone and `full` at a time. Raises ValueError."""
+    if one_rate <= 0 or full_rate <= 0 or full < 2:
+        raise ValueError("the rates must be above 0, and the second one of 2 texts or more at a time")
     alone, together = 1 / one_rate, full / full_rate
     each = (together - alone) / (full - 1)
     if not 0 < each <= alone:
@@ -202,51 +201,57 @@ def linear_service(one_rate: float, full_rate: float, full: int) -> Callable[[in
 def policies(start_seconds: float) -> dict[str, tuple[Policy, float]]:
     """What the table compares: a policy, and the seconds a container takes to start."""
     deployed = Policy()
+    kept = replace(deployed, min_containers=1)
     return {
         "as deployed: to zero after 300 s": (deployed, start_seconds),
-        "the same, starts take 10 s": (deployed, 10),
+        "the same, a start takes 1 s": (deployed, 1),
+        "the same, a start takes 10 s": (deployed, 10),
         "to zero after 60 s": (replace(deployed, scaledown_window=60), start_seconds),
-        "min 1": (replace(deployed, min_containers=1), start_seconds),
-        "min 1, buffer 1": (replace(deployed, min_containers=1, buffer_containers=1), start_seconds),
-        "min 1, target 8": (replace(deployed, min_containers=1, target_inputs=8), start_seconds),
+        "min 1": (kept, start_seconds),
+        "min 1, target 8": (replace(kept, target_inputs=8), start_seconds),
+        "min 1, buffer 1": (replace(kept, buffer_containers=1), start_seconds),
         "min 3": (replace(deployed, min_containers=3), start_seconds),
     }
 
 
-def table(outcomes: dict[str, Outcome], dollars_per_hour: float) -> str:
-    """A Markdown table, a row a policy."""
+def table(outcomes: dict[str, Outcome], days: int, dollars_per_hour: float) -> str:
+    """A Markdown table, a row a policy: latencies over all days, and starts, hours and dollars of a day."""
     lines = [
         "| policy | p50 | p95 | p99 | longest | waited for a start | starts | container-hours | $ a day |",
         "| --- |" + " --- |" * 8,
     ]
     for name, outcome in outcomes.items():
-        p50, p95, p99, longest = np.percentile(outcome.latency, (50, 95, 99, 100))
-        hours = outcome.container_seconds / 3600
+        latencies = " | ".join(_said(seconds) for seconds in np.percentile(outcome.latency, (50, 95, 99, 100)))
+        hours = outcome.container_seconds / 3600 / days
         lines.append(
-            f"| {name} | {1e3 * p50:.0f} ms | {1e3 * p95:.0f} ms | {p99:.2f} s | {longest:.1f} s | "
-            f"{outcome.waited_for_start.mean():.2%} | {outcome.starts} | {hours:.1f} | {hours * dollars_per_hour:.2f} |"
+            f"| {name} | {latencies} | {outcome.waited_for_start.mean():.1%} | {outcome.starts / days:.0f} | "
+            f"{hours:.1f} | {hours * dollars_per_hour:.2f} |"
         )
     return "\n".join(lines)
 
 
+def _said(seconds: float) -> str:
+    return f"{1e3 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
 def report(options: argparse.Namespace) -> str:
-    """The table, and under it the traffic and the times it was made with."""
+    """The table, and under it the traffic and the times it was made with. Raises ValueError."""
+    if options.days < 1:
+        raise ValueError(f"{options.days} days: must be 1 or more")
     service = linear_service(options.one_rate, options.full_rate, options.full)
-    traffic = Traffic(bursts=options.bursts)
-    times = arrivals(traffic, options.seed)
+    times = arrivals(Traffic(bursts=options.bursts), options.seed, options.days)
     outcomes = {
         name: Simulation(times.tolist(), policy, service, lambda start=start: start).run()
         for name, (policy, start) in policies(options.start_seconds).items()
     }
-    per_second = np.bincount(times.astype(int))
     return "\n".join(
         [
-            table(outcomes, options.dollars_per_hour),
+            table(outcomes, options.days, options.dollars_per_hour),
             "",
-            f"{len(times):,} requests in a day, {options.bursts} bursts, up to {per_second.max()} requests in a second "
-            f"(seed {options.seed}). A call takes {1e3 * service(1):.1f} ms for one text and "
-            f"{1e3 * service(options.full):.0f} ms for {options.full}; a container starts in "
-            f"{options.start_seconds:g} s and costs ${options.dollars_per_hour:.3f} an hour.",
+            f"{len(times):,} requests in {options.days} days, {options.bursts} bursts a day, up to "
+            f"{np.bincount(times.astype(int)).max()} requests in a second (seed {options.seed}). A call takes "
+            f"{1e3 * service(1):.1f} ms for one text and {1e3 * service(options.full):.0f} ms for {options.full}; a "
+            f"container starts in {options.start_seconds:g} s and costs ${options.dollars_per_hour:.3f} an hour.",
         ]
     )
 
@@ -254,7 +259,8 @@ def report(options: argparse.Namespace) -> str:
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     found.add_argument("--seed", type=int, default=0)
-    found.add_argument("--bursts", type=int, default=Traffic.bursts, help="in the day")
+    found.add_argument("--days", type=int, default=3, help="of the same kind, no two alike")
+    found.add_argument("--bursts", type=int, default=Traffic.bursts, help="a day")
     found.add_argument("--one-rate", type=float, default=ONE_CLIENT_RATE, help="requests/s of a container, one client")
     found.add_argument("--full-rate", type=float, default=FULL_RATE, help="and with --full clients")
     found.add_argument("--full", type=int, default=FULL)

@@ -130,13 +130,14 @@ def jobs_table(machines: list[Machine], jobs: list[int], **terms: float) -> str:
 
 def bounds_table(machines: list[Machine], cpu: Machine, job: int, **terms: float) -> str:
     """A Markdown table of cards: what each must do to be as cheap as `cpu`, and what it could do at its peak."""
-    head = f"| card | as cheap as {cpu.name} from | which is of its peak | {JOBS.get(job, f'{job:,}')} at its peak |"
+    head = f"| card | tokens/s to cost no more than {cpu.name} | share of its peak | "
+    head += f"{JOBS.get(job, f'{job:,}')} at its peak: a bound, no forecast |"
     lines = [head, "| --- | --- | --- | --- |"]
     for machine in machines:
         tokens = break_even(machine, cpu)
         share = tokens * GFLOP_PER_TOKEN / machine.peak / 1e3
         best = _cell(plan(job, at_best(machine), **terms))
-        lines.append(f"| {machine.name} | {tokens:,.0f} tokens/s | {share:.1%} | at best {best} |")
+        lines.append(f"| {machine.name} | {tokens:,.0f} | {share:.1%} | {best} |")
     return "\n".join(lines)
 
 

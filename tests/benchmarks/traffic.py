@@ -1,4 +1,4 @@
-"""A day of requests that come in bursts, drawn from a seed."""
+"""Days of requests that come in bursts, drawn from a seed."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Times = NDArray[np.float64]
+
+
+DAY = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -16,30 +19,33 @@ class Traffic:
     exponential, so that some are many times the mean in both.
     """
 
-    seconds: float = 86_400
     quiet_per_second: float = 0.03  # mean over the day
     bursts: int = 24
     burst_seconds: float = 60  # mean
     burst_per_second: float = 60  # mean
 
 
-def arrivals(traffic: Traffic, seed: int) -> Times:
-    """The moments at which requests come in, in seconds from midnight, in order."""
+def arrivals(traffic: Traffic, seed: int, days: int = 1) -> Times:
+    """The moments at which requests come in, in seconds from the first midnight, in order. No two days are alike."""
     rng = np.random.default_rng(seed)
-    parts = [_moments(rng, rng.poisson(traffic.quiet_per_second * traffic.seconds), traffic.seconds)]
-    for start in _moments(rng, traffic.bursts, traffic.seconds):
+    return np.concatenate([day * DAY + _day(traffic, rng) for day in range(days)])
+
+
+def _day(traffic: Traffic, rng: np.random.Generator) -> Times:
+    parts = [_moments(rng, rng.poisson(traffic.quiet_per_second * DAY))]
+    for start in _moments(rng, traffic.bursts):
         length = rng.exponential(traffic.burst_seconds)
         count = rng.poisson(length * rng.exponential(traffic.burst_per_second))
         parts.append(start + length * rng.random(count))
     times = np.sort(np.concatenate(parts))
-    return times[times < traffic.seconds]
+    return times[times < DAY]
 
 
-def _moments(rng: np.random.Generator, count: int, seconds: float) -> Times:
+def _moments(rng: np.random.Generator, count: int) -> Times:
     """`count` moments of a day with density 1 − cos, by rejection: (count,), in no order."""
     kept = np.empty(0)
     while len(kept) < count:
         tried = rng.random(2 * count + 16)
         density = (1 - np.cos(2 * np.pi * tried)) / 2
         kept = np.concatenate([kept, tried[rng.random(len(tried)) < density]])
-    return seconds * kept[:count]
+    return DAY * kept[:count]

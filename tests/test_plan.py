@@ -1,0 +1,116 @@
+"""Containers, hours and dollars of a large job."""
+
+import re
+
+import pytest
+
+from tests.benchmarks.plan import (
+    BOOT_SECONDS,
+    CPU_SECONDS,
+    CPU_TOKENS,
+    GFLOP_PER_TOKEN,
+    IDLE_SECONDS,
+    PROCESS_START_SECONDS,
+    Machine,
+    Plan,
+    at_best,
+    break_even,
+    listed_machines,
+    main,
+    parser,
+    plan,
+    report,
+)
+from tests.cli import ROOT
+
+README = (ROOT / "README.md").read_text()
+TERMS = {"start_seconds": 10, "idle_seconds": 50, "deadline_seconds": 3610}
+
+
+def machine(speed: float | None = 1000, most: int = 100) -> Machine:
+    return Machine("a machine", speed, 3.6, most)
+
+
+def test_a_small_job_takes_one_container_and_pays_its_start_and_idling() -> None:
+    found = plan(1_000_000, machine(), **TERMS)
+
+    assert found == Plan(1, pytest.approx((10 + 1000) / 3600), pytest.approx(3.6 * (1000 + 10 + 50) / 3600))
+
+
+def test_no_more_containers_are_taken_than_the_deadline_needs() -> None:
+    exactly, a_little_more = (plan(tokens, machine(), **TERMS) for tokens in (7_200_000, 7_200_001))
+
+    assert (exactly.containers, a_little_more.containers) == (2, 3)
+    assert exactly.hours == pytest.approx(3610 / 3600)
+
+
+def test_a_job_too_large_for_the_containers_there_are_takes_longer() -> None:
+    found = plan(36_000_000, machine(most=2), **TERMS)
+
+    assert found == Plan(2, pytest.approx(18_010 / 3600), pytest.approx(3.6 * (36_000 + 2 * 60) / 3600))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "which", "deadline"),
+    [(1, machine(None), 60), (0, machine(), 60), (1, machine(most=0), 60), (1, machine(), 10)],
+)
+def test_a_plan_without_a_measurement_or_a_job_or_time_is_refused(tokens: int, which: Machine, deadline: float) -> None:
+    with pytest.raises(ValueError, match=r"not measured|1 or more|not before"):
+        plan(tokens, which, start_seconds=10, idle_seconds=0, deadline_seconds=deadline)
+
+
+def test_at_break_even_a_token_costs_the_same_on_both() -> None:
+    cpu, *_, dear = listed_machines(100, 10)
+
+    speed = break_even(dear, cpu)
+
+    assert dear.dollars_per_hour / speed == pytest.approx(cpu.dollars_per_hour / cpu.tokens_per_second)
+
+
+def test_nothing_is_faster_than_its_peak() -> None:
+    (card,) = [found for found in listed_machines(100, 10) if found.name == "L4"]
+
+    assert at_best(card).tokens_per_second == pytest.approx(121e12 / (GFLOP_PER_TOKEN * 1e9))
+
+
+def test_cards_have_no_hours_until_they_are_measured() -> None:
+    unmeasured, measured = (report(parser().parse_args(line)) for line in ([], ["--machine", "L4:200000:1.5"]))
+
+    assert re.search(r"^\| L4 \| 0.93 \| not measured \|( +\|){4}$", unmeasured, re.MULTILINE)
+    assert re.search(r"^\| L4 \| 1.50 \| 200,000 \| 1 × .* \| 10 × 1.4 h, \$22 \|$", measured, re.MULTILINE)
+    assert measured.count("| L4 |") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (["--machine", "L4:fast:1"], "NAME:TOKENS_A_SECOND:DOLLARS_AN_HOUR"),
+        (["--machine", "L4:0:1"], "above 0"),
+        (["--tokens", "0"], "1 or more"),
+        (["--deadline-hours", "0"], "not before"),
+    ],
+)
+def test_a_slip_on_the_command_line_is_told_without_a_traceback(
+    line: list[str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["plan", *line])
+
+    with pytest.raises(SystemExit):
+        main()
+
+    assert words in capsys.readouterr().err
+
+
+def test_the_constants_are_the_figures_of_the_readme_and_the_settings_of_modal_app() -> None:
+    rows = {row[:2]: row[2] for row in re.findall(r"^\| ([^|]+) \| (\w+) \| ([\d.]+) m?s \|", README, re.MULTILINE)}
+    seconds = {name: float(rows[f"32 × {CPU_TOKENS} tokens, a text", name]) / 1e3 for name in CPU_SECONDS}
+    app = (ROOT / "modal_app.py").read_text()
+
+    assert pytest.approx(seconds) == CPU_SECONDS
+    assert float(rows["process start to first vector", "int8"]) == PROCESS_START_SECONDS
+    assert f"cpu=2, memory=4096, scaledown_window={IDLE_SECONDS}" in app
+    assert BOOT_SECONDS > 0
+
+
+def test_the_readme_has_the_tables_as_printed() -> None:
+    assert report(parser().parse_args([])) in README
