@@ -77,8 +77,14 @@ def test_cards_have_no_hours_until_they_are_measured() -> None:
     unmeasured, measured = (report(parser().parse_args(line)) for line in ([], ["--machine", "L4:200000:1.5"]))
 
     assert re.search(r"^\| L4 \| 0.93 \| not measured \|( +\|){4}$", unmeasured, re.MULTILINE)
-    assert re.search(r"^\| L4 \| 1.50 \| 200,000 \| 1 × .* \| 10 × 1.4 h, \$22 \|$", measured, re.MULTILINE)
+    assert re.search(r"^\| L4 \| 1.50 \| 200,000 \| 1 × .* \| 10 × 1.4 h, \$22.09 \|$", measured, re.MULTILINE)
     assert measured.count("| L4 |") == 1
+
+
+def test_a_machine_of_the_users_own_keeps_to_the_most_containers_there_may_be() -> None:
+    told = report(parser().parse_args(["--machine", "mine:1000:1", "--max-containers", "5"]))
+
+    assert re.search(r"^\| mine \| 1.00 \| 1,000 \| .* 5 × 556 h, \$2,778.\d\d \|$", told, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,6 @@ class Outcome:
 
 @dataclass(eq=False)
 class _Container:
-    number: int
     started: float
     ready: bool = False
     idle_since: float = 0
@@ -67,6 +67,9 @@ class _Container:
     checked: bool = False  # whether a look at its idleness is due
     waiting: deque[int] = field(default_factory=deque)
     running: list[int] = field(default_factory=list)
+
+
+_LOAD = attrgetter("load")
 
 
 class Simulation:
@@ -114,7 +117,7 @@ class Simulation:
         self._last_arrival = now
         free = [found for found in self._containers if found.ready and found.load < self._policy.max_inputs]
         if free:
-            container = min(free, key=lambda found: (found.load, found.number))
+            container = min(free, key=_LOAD)  # the oldest of those with as few
             container.waiting.append(request)
             container.load += 1
             if not container.running:
@@ -133,8 +136,7 @@ class Simulation:
         return min(max(needed, policy.min_containers), policy.max_containers)
 
     def _add(self, now: float) -> _Container:
-        taken = {container.number for container in self._containers}
-        container = _Container(next(number for number in count() if number not in taken), now)
+        container = _Container(now)
         self._containers.append(container)
         return container
 
@@ -259,7 +261,7 @@ def report(options: argparse.Namespace) -> str:
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     found.add_argument("--seed", type=int, default=0)
-    found.add_argument("--days", type=int, default=3, help="of the same kind, no two alike")
+    found.add_argument("--days", type=int, default=2, help="of the same kind, no two alike")
     found.add_argument("--bursts", type=int, default=Traffic.bursts, help="a day")
     found.add_argument("--one-rate", type=float, default=ONE_CLIENT_RATE, help="requests/s of a container, one client")
     found.add_argument("--full-rate", type=float, default=FULL_RATE, help="and with --full clients")

@@ -142,7 +142,7 @@ def bounds_table(machines: list[Machine], cpu: Machine, job: int, **terms: float
 
 
 def _cell(found: Plan) -> str:
-    return f"{found.containers} × {_short(found.hours)} h, ${_short(found.dollars)}"
+    return f"{found.containers} × {_short(found.hours)} h, ${found.dollars:,.{2 if found.dollars >= 0.1 else 3}f}"
 
 
 def _short(value: float) -> str:
@@ -163,17 +163,17 @@ def read_machine(text: str) -> Machine:
     return machine
 
 
-def with_measured(machines: list[Machine], measured: list[Machine]) -> list[Machine]:
-    """`machines` with the rows replaced that were measured meanwhile, and those after them that are new."""
+def with_measured(machines: list[Machine], measured: list[Machine], most: int) -> list[Machine]:
+    """`machines` with the rows replaced that were measured meanwhile, then those that are new, with `most` containers."""
     limits = {machine.name: machine.most for machine in machines}
-    found = {machine.name: replace(machine, most=limits.get(machine.name, machine.most)) for machine in measured}
+    found = {machine.name: replace(machine, most=limits.get(machine.name, most)) for machine in measured}
     return [found.pop(machine.name, machine) for machine in machines] + list(found.values())
 
 
 def report(options: argparse.Namespace) -> str:
     """Both tables, and under them what they take for granted."""
-    cpu, *others = listed_machines(options.max_containers, options.max_gpus)
-    machines = with_measured([cpu, *others], options.machine)
+    listed = listed_machines(options.max_containers, options.max_gpus)
+    machines = with_measured(listed, options.machine, options.max_containers)
     start, idle, deadline = options.start_seconds, options.idle_seconds, 3600 * options.deadline_hours
     terms = {"start_seconds": start, "idle_seconds": idle, "deadline_seconds": deadline}
     unmeasured = [machine for machine in machines if machine.tokens_per_second is None]
