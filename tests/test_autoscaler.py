@@ -216,6 +216,15 @@ def test_a_container_is_paid_from_its_start_until_its_window_is_over() -> None:
     assert outcome.container_seconds == (2 + 0.5 + 60) + 2.5  # the run ends with its last answer
 
 
+def test_the_window_begins_anew_with_each_answer() -> None:
+    policy = Policy(scaledown_window=60, max_inputs=1, target_inputs=1)
+
+    outcome = Simulation([0.0, 0.0, 50.0, 50.0, 80.0, 110.0, 140.0], policy, lambda _: 0.5, lambda: 2).run()
+
+    assert outcome.starts == 2
+    assert outcome.container_seconds == 140.5 + (50.5 + 60)
+
+
 def test_a_buffer_stays_while_requests_come_and_goes_after_them() -> None:
     policy = Policy(1, 5, 1, scaledown_window=60)
     times = [*np.arange(0, 1000, 30.0).tolist(), 5000.0]

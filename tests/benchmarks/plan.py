@@ -164,7 +164,7 @@ def read_machine(text: str) -> Machine:
 
 
 def with_measured(machines: list[Machine], measured: list[Machine], most: int) -> list[Machine]:
-    """`machines` with the rows replaced that were measured meanwhile, then those that are new, with `most` containers."""
+    """`machines` with the rows replaced that were measured meanwhile, then new ones, with `most` containers."""
     limits = {machine.name: machine.most for machine in machines}
     found = {machine.name: replace(machine, most=limits.get(machine.name, most)) for machine in measured}
     return [found.pop(machine.name, machine) for machine in machines] + list(found.values())
