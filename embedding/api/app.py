@@ -19,18 +19,23 @@ from embedding.settings import Settings
 DESCRIPTION = "Turns text into vectors. Every endpoint but `/health` and the documentation asks for the token."
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The service as an ASGI app; its `state.service` is the Service behind it.
-
-    The model loads in the background once the app starts, or before where a home calls `app.state.service.load_now()`.
-
-    Raises SettingsError where no token is configured.
-    """
-    service = Service(
+def create_service(settings: Settings) -> Service:
+    """The service without its HTTP side, which has no use for a token."""
+    return Service(
         partial(load_engine, settings),
         max_batch_tokens=settings.max_batch_tokens,
         max_concurrent_requests=settings.max_concurrent_requests,
     )
+
+
+def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
+    """`service`, by default a new one, as an ASGI app; its `state.service` is that.
+
+    The model loads in the background once the app starts, or before where a home calls `service.load_now()`.
+
+    Raises SettingsError where no token is configured.
+    """
+    service = service or create_service(settings)
     app = FastAPI(
         title="Embedding service",
         description=DESCRIPTION,

@@ -2,7 +2,17 @@
 
 from embedding.model.engine import Engine, EngineInfo, Task, Tokens
 from embedding.model.errors import ModelUnavailable, TextTooLong
-from embedding.model.load import load_engine
+from embedding.model.load import load_engine, warm_up
 from embedding.model.progress import Report
 
-__all__ = ["Engine", "EngineInfo", "ModelUnavailable", "Report", "Task", "TextTooLong", "Tokens", "load_engine"]
+__all__ = [
+    "Engine",
+    "EngineInfo",
+    "ModelUnavailable",
+    "Report",
+    "Task",
+    "TextTooLong",
+    "Tokens",
+    "load_engine",
+    "warm_up",
+]

@@ -3,9 +3,10 @@
 import logging
 import time
 from pathlib import Path
+from typing import get_args
 
 from embedding.model.artifacts import known, prepared
-from embedding.model.engine import Engine
+from embedding.model.engine import Engine, Task
 from embedding.model.errors import ModelUnavailable
 from embedding.model.manifest import is_prepared
 from embedding.model.progress import Report, to_nobody
@@ -15,6 +16,7 @@ from embedding.settings import Settings, SettingsError
 logger = logging.getLogger(__name__)
 
 GPU = Path("/dev/nvidia0")
+WARM_UP_WORDS = (1, 8, 64, 256)
 
 
 def load_engine(settings: Settings, report: Report = to_nobody) -> Engine:
@@ -32,6 +34,13 @@ def load_engine(settings: Settings, report: Report = to_nobody) -> Engine:
         raise ModelUnavailable(f"{settings.model_id} can't be loaded: {type(error).__name__}: {reason}") from error
     logger.info("loaded in %.1f s: %s", time.perf_counter() - start, engine.info)
     return engine
+
+
+def warm_up(engine: Engine) -> None:
+    """Embed texts of growing length, so that no caller waits for what the first call of its size sets up."""
+    for words in WARM_UP_WORDS:
+        for task in get_args(Task):
+            engine.embed(engine.tokenize(["warm " * words], task))
 
 
 def make_ready(settings: Settings, report: Report = to_nobody) -> Path:

@@ -14,6 +14,8 @@ from embedding.serving.scheduler import Scheduler, Vectors
 
 logger = logging.getLogger(__name__)
 
+DRAIN_STEP = 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
@@ -44,6 +46,7 @@ class Service:
         self._max_batch_tokens = max_batch_tokens
         self._max_requests = max_concurrent_requests
         self._requests = 0
+        self._draining = False
 
     def start(self) -> None:
         """Load the engine in the background, unless that was begun before."""
@@ -75,6 +78,8 @@ class Service:
         """
         if not self.ready:
             raise NotReady("the model is loading")
+        if self._draining:
+            raise NotReady("the service is stopping")
         if self._requests >= self._max_requests:
             raise Overloaded(f"{self._max_requests} requests are under way")
         self._requests += 1
@@ -88,6 +93,12 @@ class Service:
             self._requests -= 1
         logger.debug("embedded %d texts, %d tokens", len(tokens), sum(text.kept for text in tokens))
         return Embeddings(vectors, tokens)
+
+    async def drain(self) -> None:
+        """Take nothing new, and wait until all that is under way is answered."""
+        self._draining = True
+        while self._requests:
+            await asyncio.sleep(DRAIN_STEP)
 
     def close(self) -> None:
         """Drop what waits; an engine call under way ends by itself."""
