@@ -12,11 +12,14 @@ from embedding.api.auth import SCHEMES, TokenAuth
 from embedding.api.body import BodyLimit
 from embedding.api.errors import add_error_handlers
 from embedding.api.log import RequestLog
+from embedding.api.page import page_router
 from embedding.model import load_engine
 from embedding.serving import Service
 from embedding.settings import Settings
 
-DESCRIPTION = "Turns text into vectors. Every endpoint but `/health` and the documentation asks for the token."
+DESCRIPTION = (
+    "Turns text into vectors. Every endpoint but `/health`, the page and the documentation asks for the token."
+)
 
 
 def create_service(settings: Settings) -> Service:
@@ -40,6 +43,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         title="Embedding service",
         description=DESCRIPTION,
         lifespan=_lifespan,
+        docs_url=None,  # page_router has it, from this server's own files
         redoc_url=None,
         redirect_slashes=False,  # behind a proxy it would redirect to plain http, and the token with it
     )
@@ -47,6 +51,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     app.state.service = service
     app.include_router(ops.router)
     app.include_router(predict.router, dependencies=[Security(scheme) for scheme in SCHEMES])
+    app.include_router(page_router())
     add_error_handlers(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(TokenAuth, tokens=settings.required_tokens())

@@ -8,7 +8,8 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-OPEN_PATHS = frozenset({"/", "/health", "/status", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
+OPEN_PATHS = frozenset({"/", "/health", "/status", "/docs", "/openapi.json"})
+OPEN_FOLDERS = ("/page/", "/docs/")
 
 # What /docs offers behind its authorise button; TokenAuth below is what checks.
 SCHEMES = (HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False))
@@ -26,7 +27,7 @@ class TokenAuth:
         self._tokens = [token.encode() for token in tokens]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+        if scope["type"] != "http" or _is_open(scope["path"]):
             await self.app(scope, receive, send)
         elif not (sent := _sent_tokens(Headers(scope=scope))):
             await _no_token(scope, receive, send)
@@ -38,6 +39,10 @@ class TokenAuth:
     def _known(self, sent: Sequence[str]) -> bool:
         # Starlette decodes headers as Latin-1; its bytes are what the client sent.
         return any(compare_digest(s.encode("latin-1"), t) for s in sent for t in self._tokens)
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
 
 
 def _sent_tokens(headers: Headers) -> list[str]:

@@ -1,0 +1,160 @@
+/** The server, as this page knows it: its state, vectors for texts, and what goes wrong, in words. */
+
+const BATCH = 32; // small enough to show progress, large enough to lose no time
+const TRIES = 5;
+const REMEMBERED = 4000;
+
+/** Something that kept a request from its answer. `kind` is token, busy, offline, stopped or refused. */
+export class Problem extends Error {
+  constructor(kind, message, wait = 0) {
+    super(message);
+    this.kind = kind;
+    this.wait = wait;
+  }
+}
+
+/** Where `path` is on this server, whatever the prefix or the query under which the page was opened. */
+export const address = (path) => new URL(path, document.baseURI).href;
+
+/** What `GET /status` says. Raises Problem. */
+export async function status() {
+  const answer = await reach("status", { cache: "no-store" });
+  if (!answer.ok) throw new Problem("stopped", `The server answered ${answer.status} to a question about its state.`);
+  return answer.json();
+}
+
+/** Vectors by text and task, each asked for once. */
+export class Vectors {
+  #known = new Map();
+
+  /**
+   * The unit vectors of `texts`, and the places of those that were cut to the model's limit.
+   *
+   * @param {string[]} texts
+   * @param {"query"|"document"} task
+   * @param {{token: string, limit: number, signal: AbortSignal,
+   *   progress?: (done: number, all: number) => void, waiting?: (problem: Problem) => void}} options
+   * @returns {Promise<{vectors: Float32Array[], cut: number[]}>}
+   */
+  async of(texts, task, options) {
+    const key = (text) => `${task} ${text}`;
+    const missing = [...new Set(texts)].filter((text) => !this.#known.has(key(text)));
+    const size = Math.min(BATCH, options.limit);
+    for (let start = 0; start < missing.length; start += size) {
+      options.progress?.(start, missing.length);
+      const batch = missing.slice(start, start + size);
+      const found = await patiently(() => predict(batch, task, options), options);
+      batch.forEach((text, i) => this.#known.set(key(text), found[i]));
+    }
+    options.signal.throwIfAborted();
+    const entries = texts.map((text) => this.#known.get(key(text)));
+    this.#forget();
+    return { vectors: entries.map(({ vector }) => vector), cut: entries.flatMap(({ cut }, i) => (cut ? [i] : [])) };
+  }
+
+  #forget() {
+    for (const key of this.#known.keys()) {
+      if (this.#known.size <= REMEMBERED) return;
+      this.#known.delete(key);
+    }
+  }
+}
+
+async function predict(texts, task, { token, signal }) {
+  const answer = await reach("predict", {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "X-API-Key": headerValue(token) },
+    body: JSON.stringify({ query: texts, task }),
+    signal,
+  });
+  if (!answer.ok) throw await problemOf(answer);
+  const rows = await answer.json();
+  const cut = longest(texts, Number(answer.headers.get("X-Truncated") ?? 0));
+  return rows.map((row, i) => ({ vector: unitVector(row), cut: cut.has(i) }));
+}
+
+function unitVector(row) {
+  const vector = Float32Array.from(row);
+  const length = Math.hypot(...vector);
+  return length ? vector.map((x) => x / length) : vector;
+}
+
+/** The header only counts the texts that were cut; they are the longest. */
+function longest(texts, count) {
+  const order = texts.map((_, i) => i).sort((i, j) => texts[j].length - texts[i].length);
+  return new Set(order.slice(0, count));
+}
+
+/** A header carries bytes; the server reads a token as UTF-8. */
+const headerValue = (token) => String.fromCharCode(...new TextEncoder().encode(token));
+
+async function reach(path, options) {
+  try {
+    return await fetch(address(path), options);
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
+    throw new Problem(
+      "offline",
+      navigator.onLine
+        ? "The server can't be reached. It may have stopped, or the network to it is down."
+        : "You are offline. This goes on once there is a network again.",
+    );
+  }
+}
+
+/** `call`, again after the wait that a busy server asks for, a few times. */
+async function patiently(call, { signal, waiting }) {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await call();
+    } catch (error) {
+      if (!(error instanceof Problem) || !error.wait || attempt === TRIES) throw error;
+      waiting?.(error);
+      await pause(error.wait * 1000, signal);
+    }
+  }
+}
+
+export function pause(milliseconds, signal) {
+  return new Promise((resolve, reject) => {
+    const stop = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    }, milliseconds);
+    signal?.addEventListener("abort", stop, { once: true });
+  });
+}
+
+async function problemOf(answer) {
+  const detail = await answer.json().then((body) => body.detail, () => null);
+  const wait = Number(answer.headers.get("Retry-After")) || 0;
+  switch (answer.status) {
+    case 401:
+      return new Problem("token", "The server does not know this token.");
+    case 413:
+      return new Problem("refused", `That is too much text for one request: its body ${said(detail)}.`);
+    case 422:
+      return new Problem("refused", `The server can't take this: ${said(detail)}.`);
+    case 429:
+      return new Problem("busy", "The server is busy with other requests.", wait || 2);
+    case 503:
+      return new Problem("busy", "The server is not ready to answer.", wait || 2);
+    default:
+      return new Problem("stopped", `The server answered ${answer.status}${detail ? `: ${said(detail)}` : "."}`);
+  }
+}
+
+/** FastAPI's detail as a phrase: a string, or a list of which field and why. */
+function said(detail) {
+  if (!Array.isArray(detail)) return String(detail ?? "it did not say why");
+  return detail.map(({ loc, msg }) => [place(loc), msg].filter(Boolean).join(" ")).join("; ");
+}
+
+function place(loc) {
+  const index = loc.find((part) => typeof part === "number");
+  return index === undefined ? loc.slice(1).join(".") : `text ${index + 1}`;
+}

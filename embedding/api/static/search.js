@@ -1,0 +1,145 @@
+/** Search: documents ranked by how near their vectors are to that of the query, as it is typed. */
+
+import { address, Problem } from "./api.js";
+import { cutNote } from "./compare.js";
+import { byId, counted, debounced, element } from "./dom.js";
+import { Turns } from "./turns.js";
+import { dot } from "./vectors.js";
+
+const TYPING = 120;
+const PASTING = 500;
+const FEW = 8;
+const MOST = 1000;
+
+/** Returns what makes the requests for the query and for the documents, for the examples. */
+export function startSearch(session) {
+  const turns = new Turns(session, byId("search-notice"));
+  const results = new Results();
+  const refresh = () => {
+    results.expect(documents().length);
+    return turns.take((options) => search(session, results, options));
+  };
+  byId("query").addEventListener("input", debounced(refresh, TYPING));
+  byId("documents").addEventListener("input", debounced(refresh, PASTING));
+  session.addEventListener("change", refresh);
+  byId("load-abstracts").addEventListener("click", () => loadAbstracts(turns));
+  return {
+    query: () => ({ query: query() || "What is machine learning?" }),
+    documents: () => ({ query: documents().length ? documents() : ["A document to search in."], task: "document" }),
+  };
+}
+
+async function search(session, results, options) {
+  const texts = documents();
+  if (!texts.length) return "";
+  const { vectors, cut } = await embedded(session, texts, options);
+  const told = cutNote(cut, session.status);
+  if (!query()) {
+    results.clear();
+    return told;
+  }
+  const start = performance.now();
+  const asked = await session.vectors.of([query()], "query", options);
+  const answered = performance.now();
+  const found = ranked(texts, vectors, asked.vectors[0]);
+  results.show(found, { embedding: answered - start, comparing: performance.now() - answered });
+  return told;
+}
+
+/** The documents' vectors, with a bar while they come. */
+async function embedded(session, texts, options) {
+  const bar = byId("documents-progress");
+  const progress = (done, all) => {
+    bar.hidden = false;
+    bar.value = done / all;
+  };
+  try {
+    return await session.vectors.of(texts, "document", { ...options, progress });
+  } finally {
+    if (!options.signal.aborted) bar.hidden = true;
+  }
+}
+
+function ranked(texts, vectors, asked) {
+  const scored = texts.map((text, i) => ({ text, score: dot(asked, vectors[i]) }));
+  return scored.sort((a, b) => b.score - a.score);
+}
+
+async function loadAbstracts(turns) {
+  const answer = await fetch(address("page/abstracts.json")).catch(() => null);
+  if (!answer?.ok) {
+    const problem = new Problem("offline", "The abstracts can't be fetched: the server can't be reached.");
+    turns.report(problem, () => loadAbstracts(turns));
+    return;
+  }
+  const found = await answer.json();
+  const field = byId("documents");
+  field.value = found.map(({ title, text }) => `${title}\n${text}`).join("\n\n");
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+const query = () => byId("query").value.trim();
+
+/** The documents: parted by blank lines, or where there are none, one a line. */
+function documents() {
+  const pasted = byId("documents").value.trim();
+  const parts = pasted.split(/\n\s*\n/);
+  return (parts.length > 1 ? parts : pasted.split("\n")).map((part) => part.trim()).filter(Boolean).slice(0, MOST);
+}
+
+class Results {
+  #all = false;
+  #count = 0;
+  #found = [];
+  #times = null;
+
+  constructor() {
+    byId("results-more").addEventListener("click", () => {
+      this.#all = !this.#all;
+      this.#draw();
+    });
+  }
+
+  show(found, times) {
+    this.#found = found;
+    this.#times = times;
+    this.#draw();
+  }
+
+  /** Say what there is to search in, until there are results. */
+  expect(count) {
+    this.#count = count;
+    if (!count || !this.#found.length) this.clear();
+  }
+
+  clear() {
+    this.#found = [];
+    byId("search-summary").textContent = this.#count
+      ? `${counted(this.#count, "document")} to search in.`
+      : "Nothing to search in yet: load the abstracts, or paste documents.";
+    byId("results").replaceChildren();
+    byId("results-more").hidden = true;
+  }
+
+  #draw() {
+    const { embedding, comparing } = this.#times;
+    byId("search-summary").textContent =
+      `${counted(this.#found.length, "document")} ranked in ${milliseconds(embedding + comparing)}: ` +
+      `${milliseconds(embedding)} for the query’s vector, ${milliseconds(comparing)} to compare.`;
+    const shown = this.#all ? this.#found : this.#found.slice(0, FEW);
+    byId("results").replaceChildren(...shown.map(result));
+    byId("results-more").hidden = this.#found.length <= FEW;
+    byId("results-more").textContent = this.#all ? "Show fewer" : `Show all ${this.#found.length}`;
+  }
+}
+
+function result({ text, score }) {
+  const [first, ...rest] = text.split("\n");
+  const bar = element("span", { class: "bar", "aria-hidden": "true" });
+  bar.style.setProperty("--share", `${Math.round(100 * Math.max(0, score))}%`);
+  const value = element("span", { class: "score" }, element("span", { class: "unseen" }, "Score "), score.toFixed(3));
+  const body = rest.length ? [element("strong", {}, first), element("p", {}, rest.join(" "))] : [element("p", {}, first)];
+  return element("li", {}, element("div", { class: "measure" }, value, bar), element("div", {}, ...body));
+}
+
+const milliseconds = (time) => (time < 1 ? `${time.toFixed(1)} ms` : `${Math.round(time)} ms`);
