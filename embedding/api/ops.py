@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request, Security
-from starlette.responses import PlainTextResponse, RedirectResponse
+from starlette.responses import PlainTextResponse
 
 from embedding.api.auth import SCHEMES
 from embedding.model import EngineInfo
@@ -50,8 +50,3 @@ def _described(info: EngineInfo) -> dict[str, Any]:
     """The engine under the names that Text Embeddings Inference gives what both have."""
     engine = asdict(info)
     return {"model_id": engine.pop("model"), "max_input_length": engine.pop("max_tokens"), **engine}
-
-
-@router.get("/", include_in_schema=False)
-async def home() -> RedirectResponse:
-    return RedirectResponse("/docs")
