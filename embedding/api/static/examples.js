@@ -85,6 +85,6 @@ function javascript(url, body) {
   body: JSON.stringify(${JSON.stringify(body, null, 2).replaceAll("\n", "\n  ")}),
 });
 if (!answer.ok) throw new Error(await answer.text());
-console.log(await answer.json());
+console.log(JSON.stringify(await answer.json()));
 `;
 }

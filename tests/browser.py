@@ -1,0 +1,100 @@
+"""A real Chromium that visits the page, and notes whatever should not happen on the way."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
+
+from tests.cli import ROOT
+from tests.live import TOKEN
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+--disable-component-update --disable-sync""".split()
+SCREENSHOTS = Path(os.environ.get("SCREENSHOTS") or ROOT / ".artifacts" / "screenshots")
+PATIENCE_MS = 90_000
+GRAVE = ("serious", "critical")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The browser named by CHROMIUM, or the system's own; skips where there is none."""
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        pytest.skip("needs Chromium: install it, or name its path by CHROMIUM")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Visit:
+    """A page of the server at `url` in a browser of its own."""
+
+    url: str
+    context: BrowserContext
+    page: Page
+    requests: list[Request] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    """Errors and warnings of the console, faults of the page, and requests to another host."""
+
+    def give_token(self, token: str = TOKEN) -> None:
+        self.page.fill("#token", token)
+        self.page.press("#token", "Enter")
+
+    def compare(self) -> None:
+        """Come as a visitor with the token, and see the sample sentences compared."""
+        self.page.goto(self.url)
+        self.give_token()
+        self.page.wait_for_selector("#map svg")
+
+    def load_abstracts(self) -> None:
+        self.page.click("#load-abstracts")
+        self.page.wait_for_selector("#results li")
+
+    def wait_for(self, count: int, selector: str) -> None:
+        expect(self.page.locator(selector)).to_have_count(count, timeout=PATIENCE_MS)
+
+    def sent(self) -> list[Any]:
+        """The bodies of the requests for vectors so far."""
+        return [request.post_data_json for request in self.requests if request.url.endswith("/predict")]
+
+    def shoot(self, name: str) -> None:
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
+    def assert_accessible(self) -> None:
+        found = Axe().run(self.page).response["violations"]
+        grave = [f"{v['id']}: {[n['html'] for n in v['nodes']]}" for v in found if v["impact"] in GRAVE]
+        assert not grave, grave
+
+    def assert_fits(self) -> None:
+        """Nothing sticks out to the side."""
+        wide, shown = self.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+        assert wide <= shown
+
+
+@contextmanager
+def visiting(browser: Browser, url: str, *, refusals: bool = False, **options: Any) -> Iterator[Visit]:
+    """A visit with the context's `options`, in which nothing is complained of; with `refusals`, requests may fail."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(PATIENCE_MS)
+    visit = Visit(url, context, context.new_page())
+    visit.page.on("request", lambda request: visit.requests.append(request))  # a built-in method won't do
+    visit.page.on("console", lambda m: m.type in ("error", "warning") and visit.complaints.append(m.text))
+    visit.page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+    try:
+        yield visit
+    finally:
+        context.close()
+    complaints = [text for text in visit.complaints if not (refusals and text.startswith("Failed to load resource"))]
+    assert not complaints
+    assert [r.url for r in visit.requests if not r.url.startswith((url, "data:"))] == []

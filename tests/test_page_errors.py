@@ -1,0 +1,134 @@
+"""What the page says when something is wrong, and how it goes on."""
+
+from pathlib import Path
+
+import httpx
+from playwright.sync_api import Browser, Route
+
+from tests.browser import visiting
+from tests.cli import running
+from tests.fake_hub import MODEL, fake_hub
+from tests.live import TOKEN, live
+
+
+def url(server: httpx.Client) -> str:
+    return str(server.base_url).rstrip("/") + "/"
+
+
+def test_while_the_model_loads_it_says_so_and_starts_by_itself(
+    tiny_gemma: Path, tmp_path: Path, browser: Browser
+) -> None:
+    with fake_hub(tiny_gemma) as hub:
+        hub.open.clear()
+        home = str(tmp_path / "home")
+        options = {"MODEL_ID": MODEL, "HF_ENDPOINT": hub.url, "HF_HOME": home, "auth_token": TOKEN, "ENGINE": "torch"}
+        with running(tmp_path, **options) as server, visiting(browser, f"{server.url}/") as visit:
+            visit.page.goto(visit.url)
+            visit.give_token()
+            visit.page.wait_for_selector("[data-state=loading]")
+            said = visit.page.inner_text("#state-words")
+            progress = visit.page.is_visible("#state-bar")
+            waiting = visit.page.inner_text("#compare-notice")
+            visit.shoot("loading")
+            visit.assert_accessible()
+            hub.open.set()
+            visit.page.wait_for_selector("#map svg")
+
+            assert said == "Loading the model"
+            assert progress
+            assert "starts by itself" in waiting
+            assert visit.page.inner_text("#state-words") == "Ready"
+            assert visit.page.is_hidden("#state-progress")
+
+
+def test_a_wrong_token_is_said_at_its_field(demo: httpx.Client, browser: Browser) -> None:
+    with visiting(browser, url(demo), refusals=True) as visit:
+        visit.page.goto(visit.url)
+        visit.give_token("wrøng ✓")
+        visit.page.wait_for_selector("#token[aria-invalid=true]")
+        visit.shoot("wrong-token")
+        visit.assert_accessible()
+
+        assert "does not know this token" in visit.page.inner_text("#token-problem")
+        assert "auth_token" in visit.page.inner_text("#token-problem")
+        asked = len(visit.sent())
+        visit.page.fill("#query", "something else")
+        visit.page.wait_for_timeout(300)
+        assert len(visit.sent()) == asked
+        visit.give_token()
+        visit.page.wait_for_selector("#map svg")
+        assert visit.page.inner_text("#token-problem") == ""
+
+
+def test_a_text_that_is_too_long_is_named(demo: httpx.Client, browser: Browser) -> None:
+    with visiting(browser, url(demo)) as visit:
+        visit.compare()
+        visit.page.fill("#sentences", "short\n" + "word " * 400 + "\nshort too")
+        visit.page.wait_for_selector("#compare-notice:has-text('Too long')")
+        visit.shoot("too-long")
+
+        assert "256 tokens of text 2" in visit.page.inner_text("#compare-notice")
+        visit.page.fill("#sentences", "short\nshort too")
+        visit.page.wait_for_selector("#compare-notice:empty", state="attached")
+
+
+def test_too_much_for_a_request_is_said(prepared_demo: Path, browser: Browser) -> None:
+    with (
+        live(model_id=str(prepared_demo), precision="float32", max_body_bytes=3000) as server,
+        visiting(browser, url(server), refusals=True) as visit,
+    ):
+        visit.compare()
+        visit.page.fill("#sentences", "short\n" + "word " * 1000)
+        visit.page.wait_for_selector("#compare-notice.problem")
+
+        assert "3000 bytes" in visit.page.inner_text("#compare-notice")
+
+
+def test_a_busy_server_is_waited_for_as_long_as_it_says(demo: httpx.Client, browser: Browser) -> None:
+    refused: list[Route] = []
+
+    def first_busy(route: Route) -> None:
+        if refused:
+            route.continue_()
+        else:
+            refused.append(route)
+            route.fulfill(status=429, json={"detail": "full"}, headers={"Retry-After": "2"})
+
+    with visiting(browser, url(demo), refusals=True) as visit:
+        visit.page.route("**/predict", first_busy)
+        visit.page.goto(visit.url)
+        visit.give_token()
+        visit.page.wait_for_selector("#compare-notice:has-text('busy')")
+        said = visit.page.inner_text("#compare-notice")
+        visit.shoot("busy")
+        visit.page.wait_for_selector("#map svg")
+
+        assert said.endswith("Trying again in 2 s.")
+        assert visit.page.inner_text("#compare-notice") == ""
+
+
+def test_without_a_network_it_says_so_and_goes_on_when_there_is_one(demo: httpx.Client, browser: Browser) -> None:
+    with visiting(browser, url(demo), refusals=True) as visit:
+        visit.compare()
+        visit.context.set_offline(True)
+        visit.page.fill("#sentences", "one sentence\nanother one")
+        visit.page.wait_for_selector("#compare-notice.problem")
+        visit.shoot("offline")
+        visit.assert_accessible()
+
+        assert "offline" in visit.page.inner_text("#compare-notice")
+        visit.context.set_offline(False)
+        visit.wait_for(2, ".heat tbody tr")
+
+
+def test_a_server_that_is_gone_can_be_tried_again(demo: httpx.Client, browser: Browser) -> None:
+    with visiting(browser, url(demo), refusals=True) as visit:
+        visit.compare()
+        visit.page.route("**/predict", lambda route: route.abort("connectionrefused"))
+        visit.page.fill("#sentences", "one sentence\nanother one")
+        visit.page.wait_for_selector("#compare-notice.problem")
+        visit.page.unroute("**/predict")
+
+        assert "can't be reached" in visit.page.inner_text("#compare-notice")
+        visit.page.click("#compare-notice button")
+        visit.wait_for(2, ".heat tbody tr")

@@ -1,0 +1,106 @@
+"""The page's files: open to all, small, and under a strict policy."""
+
+import gzip
+import re
+
+import httpx
+import pytest
+
+from embedding.api.page import HERE
+
+COMPRESSED_BYTES = 60_000
+PAGE_FILES = sorted(path.name for path in HERE.iterdir() if not path.name.startswith("docs"))
+
+
+def get(demo: httpx.Client, path: str, **headers: str) -> httpx.Response:
+    """Without the token."""
+    return httpx.get(f"{demo.base_url}{path}", headers=headers)
+
+
+def test_the_page_is_what_a_visitor_gets(demo: httpx.Client) -> None:
+    answer = get(demo, "/")
+
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "<h1>Embedding service</h1>" in answer.text
+
+
+@pytest.mark.parametrize("name", PAGE_FILES)
+def test_each_file_comes_compressed_and_is_asked_about_again(name: str, demo: httpx.Client) -> None:
+    plain = get(demo, f"/page/{name}", **{"Accept-Encoding": "identity"})
+    packed = get(demo, f"/page/{name}", **{"Accept-Encoding": "gzip"})
+    again = get(demo, f"/page/{name}", **{"If-None-Match": packed.headers["ETag"]})
+
+    assert plain.content == packed.content == (HERE / name).read_bytes()
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert "Content-Encoding" not in plain.headers
+    assert (packed.headers["Cache-Control"], packed.headers["Vary"]) == ("no-cache", "Accept-Encoding")
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_the_whole_page_is_small() -> None:
+    size = sum(len(gzip.compress((HERE / name).read_bytes())) for name in PAGE_FILES)
+
+    assert size < COMPRESSED_BYTES
+    print(f"{size} bytes compressed")
+
+
+@pytest.mark.parametrize("path", ["/", "/page/main.js", "/docs", "/docs/swagger-ui-bundle.js"])
+def test_the_policy_lets_nothing_in_from_elsewhere(path: str, demo: httpx.Client) -> None:
+    answer = get(demo, path)
+    policy = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
+
+    assert policy["default-src"] == "'none'"
+    assert (policy["script-src"], policy["connect-src"]) == ("'self'", "'self'")
+    assert policy["style-src"] == ("'self' 'unsafe-inline'" if path.startswith("/docs") else "'self'")
+    assert policy["frame-ancestors"] == "'self' https://huggingface.co https://*.hf.space"
+    assert "X-Frame-Options" not in answer.headers
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/page/",
+        "/page/nothing.js",
+        "/page/../page.py",
+        "/page/..%2fpage.py",
+        "/page/%2e%2e/%2e%2e/settings.py",
+        "/page/docs/init.js",
+        "/docs/redoc.standalone.js",
+        "/docs/..%2fcore.py",
+        "/page/%00",
+    ],
+)
+def test_there_is_nothing_but_the_files(path: str, demo: httpx.Client) -> None:
+    answer = demo.get(path)
+
+    assert answer.status_code == 404
+    assert set(answer.json()) == {"detail"}
+
+
+@pytest.mark.parametrize("path", ["/page", "/pages/x", "/docsx", "/predict/page/x"])
+def test_what_only_looks_like_the_page_asks_for_the_token(path: str, demo: httpx.Client) -> None:
+    assert get(demo, path).status_code == 401
+
+
+def test_a_probe_by_head_is_answered(demo: httpx.Client) -> None:
+    for path in ("/", "/docs", "/page/page.css"):
+        answer = httpx.head(f"{demo.base_url}{path}")
+
+        assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_no_file_names_another_host() -> None:
+    for path in HERE.iterdir():
+        hosts = set(re.findall(r"https?://([\w.]+)", path.read_text())) - {"www.w3.org", "huggingface.co"}
+
+        assert not hosts, path.name
+
+
+def test_every_module_is_fetched_at_once() -> None:
+    page = (HERE / "index.html").read_text()
+    modules = {name for name in PAGE_FILES if name.endswith(".js")}
+
+    assert {f"page/{name}" for name in modules} == set(re.findall(r'(?:modulepreload" href|module" src)="(.*?)"', page))
