@@ -1,5 +1,7 @@
 /** The server, as this page knows it: its state, vectors for texts, and what goes wrong, in words. */
 
+import { unit } from "./vectors.js";
+
 const BATCH = 32; // small enough to show progress, large enough to lose no time
 const TRIES = 5;
 const REMEMBERED = 4000;
@@ -70,13 +72,7 @@ async function predict(texts, task, { token, signal }) {
   if (!answer.ok) throw await problemOf(answer);
   const rows = await answer.json();
   const cut = longest(texts, Number(answer.headers.get("X-Truncated") ?? 0));
-  return rows.map((row, i) => ({ vector: unitVector(row), cut: cut.has(i) }));
-}
-
-function unitVector(row) {
-  const vector = Float32Array.from(row);
-  const length = Math.hypot(...vector);
-  return length ? vector.map((x) => x / length) : vector;
+  return rows.map((row, i) => ({ vector: unit(Float32Array.from(row)), cut: cut.has(i) }));
 }
 
 /** The header only counts the texts that were cut; they are the longest. */

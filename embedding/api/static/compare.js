@@ -21,6 +21,7 @@ export function startCompare(session) {
       if (texts.length < 2) return "Two sentences are needed to compare them.";
       const { vectors, cut } = await session.vectors.of(texts, task(), options);
       picture.show(texts, vectors, session.status);
+      byId("announced").textContent = `${texts.length} sentences compared.`;
       return [told, cutNote(cut, session.status)].filter(Boolean).join(" ");
     });
   byId("sentences").addEventListener("input", debounced(refresh, TYPING));

@@ -44,10 +44,9 @@ async function copied(code, button) {
     getSelection().selectAllChildren(code);
     button.textContent = "Press Ctrl+C";
   }
-  byId("copied").textContent = button.textContent;
+  byId("announced").textContent = button.textContent;
   setTimeout(() => {
     button.textContent = "Copy";
-    byId("copied").textContent = "";
   }, 2500);
 }
 
