@@ -17,9 +17,7 @@ from embedding.model import load_engine
 from embedding.serving import Service
 from embedding.settings import Settings
 
-DESCRIPTION = (
-    "Turns text into vectors. Every endpoint but `/health`, the page and the documentation asks for the token."
-)
+DESCRIPTION = "Turns text into vectors. Every endpoint but `/health` and `/status` asks for the token."
 
 
 def create_service(settings: Settings) -> Service:

@@ -44,7 +44,7 @@ const task = () => document.querySelector("[name=task]:checked").value;
 
 /** The heat map, the map and the pairs of one set of vectors, at the width that the slider says. */
 class Picture {
-  #heatmap = new Heatmap(byId("heat"), byId("heat-readout"));
+  #heatmap = new Heatmap(byId("heat"), byId("heat-legend"), byId("heat-readout"));
   #slider = byId("width");
   #widths = [];
   #full = null;

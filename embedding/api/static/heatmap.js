@@ -8,8 +8,9 @@ export class Heatmap {
   #cells = [];
   #shown = null;
 
-  constructor(room, readout) {
+  constructor(room, legend, readout) {
     this.room = room;
+    this.legend = legend;
     this.readout = readout;
     room.addEventListener("pointerover", ({ target }) => this.#tell(target));
     room.addEventListener("focusin", ({ target }) => this.#tell(target));
@@ -23,12 +24,12 @@ export class Heatmap {
     this.#cells[0][0].tabIndex = 0;
     const names = texts.map((text, i) => rowName(text, i));
     const head = element("tr", {}, element("td", {}), ...texts.map((text, i) => columnName(text, i)));
-    this.room.replaceChildren(
-      element("table", { class: "heat", role: "grid", "aria-labelledby": "heat-title" },
-        element("thead", {}, head),
-        element("tbody", {}, ...this.#cells.map((cells, i) => element("tr", {}, names[i], ...cells)))),
-      legend(lowest),
-    );
+    const table = element("table", { class: "heat", role: "grid", "aria-labelledby": "heat-title" },
+      element("thead", {}, head),
+      element("tbody", {}, ...this.#cells.map((cells, i) => element("tr", {}, names[i], ...cells))));
+    table.style.setProperty("--count", texts.length);
+    this.room.replaceChildren(table);
+    this.legend.replaceChildren(lowest.toFixed(1), element("span", { "aria-hidden": "true" }), "1.0");
     this.readout.textContent = "Point at a value, or walk to it with the arrow keys.";
   }
 
@@ -73,8 +74,4 @@ function rowName(text, i) {
 
 function columnName(text, i) {
   return element("th", { scope: "col", title: text }, String(i + 1));
-}
-
-function legend(lowest) {
-  return element("p", { class: "legend" }, lowest.toFixed(1), element("span", { "aria-hidden": "true" }), "1.0");
 }
