@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
@@ -20,7 +21,12 @@ ARGUMENTS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disabl
 --disable-component-update --disable-sync""".split()
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS") or ROOT / ".artifacts" / "screenshots")
 PATIENCE_MS = 90_000
+WIDE: Any = {"width": 1280, "height": 900}
 GRAVE = ("serious", "critical")
+
+
+def url(server: httpx.Client) -> str:
+    return str(server.base_url).rstrip("/") + "/"
 
 
 @contextmanager

@@ -1,12 +1,6 @@
 """The page as a visitor with the token sees and uses it, in a real browser."""
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,19 +8,14 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Route
 
-from tests.browser import Visit, visiting
+from tests.browser import WIDE, Visit, url, visiting
 from tests.live import TOKEN
 
-WIDE = {"width": 1280, "height": 900}
 COMPRESSED_BYTES = 60_000
 FOCUS_SHOWN = """
 () => { const style = getComputedStyle(document.activeElement);
         return style.outlineStyle !== "none" || style.boxShadow !== "none" }
 """
-
-
-def url(server: httpx.Client) -> str:
-    return str(server.base_url).rstrip("/") + "/"
 
 
 def at_widths(*widths: int) -> Callable[[Route], None]:
@@ -210,45 +199,6 @@ def test_a_stale_answer_never_overwrites_a_newer_one(demo: httpx.Client, browser
         assert visit.page.inner_text("#results li:first-child p") == "cats purr"
 
 
-def run(*command: str) -> Any:
-    environment = {**os.environ, "auth_token": TOKEN}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-@pytest.mark.parametrize("choice", ["query", "sentences", "documents"])
-def test_what_is_copied_runs(choice: str, demo: httpx.Client, browser: Browser, tmp_path: Path) -> None:
-    copied = {}
-    with visiting(browser, url(demo), permissions=["clipboard-read", "clipboard-write"]) as visit:
-        visit.page.goto(visit.url)
-        visit.page.fill("#query", "it's a “query” with $HOME, \\n and `ticks`")
-        visit.page.fill("#documents", "Don't panic\n\nLösung: \U0001f9ed\tend")
-        visit.page.check(f"[name=request][value={choice}]")
-        for language in ("curl", "python", "javascript"):
-            visit.page.click(f".snippet:has(#code-{language}) button")
-            visit.page.wait_for_selector(f".snippet:has(#code-{language}) button:has-text('Copied')")
-            copied[language] = visit.page.evaluate("navigator.clipboard.readText()")
-            assert copied[language] == visit.page.text_content(f"#code-{language}")
-        texts = {
-            "query": visit.page.input_value("#query"),
-            "sentences": visit.page.input_value("#sentences").splitlines(),
-            "documents": visit.page.input_value("#documents").split("\n\n"),
-        }[choice]
-    expected = demo.post(
-        "/predict", json={"query": texts, "task": "document" if choice == "documents" else "query"}
-    ).json()
-    (tmp_path / "example.mjs").write_text(copied["javascript"])
-
-    answers = [run("bash", "-c", copied["curl"]), run(sys.executable, "-c", copied["python"])]
-    if shutil.which("node"):
-        answers.append(run("node", str(tmp_path / "example.mjs")))
-
-    for answer in answers:
-        np.testing.assert_allclose(answer, expected, atol=1e-5)
-    assert all(TOKEN not in code for code in copied.values())
-
-
 def test_all_of_it_is_done_by_keyboard(demo: httpx.Client, browser: Browser) -> None:
     with visiting(browser, url(demo), viewport=WIDE) as visit:
         visit.page.goto(visit.url)
@@ -310,21 +260,3 @@ def test_it_is_light_to_load(demo: httpx.Client, browser: Browser) -> None:
 
     assert size < COMPRESSED_BYTES
     print(f"{len(files)} files, {size} bytes with headers; first paint after {paint:.0f} ms")
-
-
-def test_the_documentation_tries_the_endpoints(demo: httpx.Client, browser: Browser) -> None:
-    with visiting(browser, url(demo), viewport=WIDE) as visit:
-        visit.page.goto(f"{visit.url}docs")
-        visit.page.click(".auth-wrapper .authorize")
-        visit.page.fill("input[aria-label='auth-bearer-value']", TOKEN)
-        visit.page.click(".auth-container:has(input[aria-label='auth-bearer-value']) .authorize")
-        visit.page.click(".btn-done")
-        visit.page.click("[id$=predict_post] .opblock-summary-control")
-        visit.page.click("[id$=predict_post] .try-out__btn")
-        example = visit.page.input_value("[id$=predict_post] textarea")
-        visit.page.click("[id$=predict_post] .execute")
-        status = visit.page.inner_text("[id$=predict_post] .live-responses-table tbody .response-col_status")
-        visit.shoot("docs")
-
-    assert json.loads(example)["query"] == "What is machine learning?"
-    assert status.startswith("200")

@@ -5,14 +5,10 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Browser, Route
 
-from tests.browser import visiting
+from tests.browser import url, visiting
 from tests.cli import running
 from tests.fake_hub import MODEL, fake_hub
 from tests.live import TOKEN, live
-
-
-def url(server: httpx.Client) -> str:
-    return str(server.base_url).rstrip("/") + "/"
 
 
 def test_while_the_model_loads_it_says_so_and_starts_by_itself(

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser import visiting
+from tests.browser import url, visiting
 
 
 @pytest.fixture(scope="module")
 def compute(demo: httpx.Client, browser: Browser) -> Any:
     """Calls a function of vectors.js."""
-    with visiting(browser, str(demo.base_url).rstrip("/") + "/") as visit:
+    with visiting(browser, url(demo)) as visit:
         visit.page.goto(visit.url)
         yield lambda name, *arguments: visit.page.evaluate(
             "async ([name, arguments_]) => (await import('/page/vectors.js'))[name](...arguments_)", [name, arguments]
