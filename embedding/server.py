@@ -36,7 +36,7 @@ def serve(settings: Settings) -> int:
     made_token = settings.demo and not settings.tokens
     settings = demo_settings(settings)
     app = create_app(settings)
-    listener = _listen(settings.host, settings.port)
+    listener = listen(settings.host, settings.port)
     url = f"http://{_reachable(settings.host)}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
         app,
@@ -72,7 +72,8 @@ def serve(settings: Settings) -> int:
     return 0
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there. Raises SettingsError where it can't."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = host == "::" and socket.has_dualstack_ipv6()
     try:

@@ -1,6 +1,5 @@
 """A real uvicorn on a real socket, in a thread of the test's process so that torch is imported once."""
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ import httpx
 import uvicorn
 
 from embedding.api import create_app
+from embedding.server import listen
 from embedding.settings import Settings
 
 TOKEN = "a-token-for-tests"
@@ -20,7 +20,7 @@ TOKEN = "a-token-for-tests"
 def live(**options: Any) -> Iterator[httpx.Client]:
     """Serve with `options` over the defaults; once the model is loaded, yields a client that has the token."""
     settings = Settings.read(**{"auth_token": TOKEN, **options})
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(create_app(settings), log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
@@ -34,7 +34,7 @@ def live(**options: Any) -> Iterator[httpx.Client]:
         thread.join()
 
 
-def _wait_until_ready(client: httpx.Client, seconds: float = 120) -> None:
+def _wait_until_ready(client: httpx.Client, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while client.get("/health").status_code != 200:
         assert time.monotonic() < deadline, "the model did not load in time"

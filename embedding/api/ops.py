@@ -1,6 +1,7 @@
 """What operators ask: is it up, and what is it?"""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request, Security
@@ -26,11 +27,13 @@ async def health(request: Request) -> PlainTextResponse:
 async def status(request: Request) -> dict[str, Any]:
     """What the page shows to anyone: what loading is busy with, or, once it is done, what computes the vectors."""
     service, settings = request.app.state.service, request.app.state.settings
-    limits = {"model_id": settings.model_id, "max_client_batch_size": settings.max_client_batch}
+    limit = {"max_client_batch_size": settings.max_client_batch}
     if service.ready:
-        return {"state": "ready", "step": None, "fraction": None, **limits, **_described(service.info)}
+        engine = _described(service.info)
+        name = _name(engine.pop("model_id"))
+        return {"state": "ready", "step": None, "fraction": None, "model_id": name, **limit, **engine}
     step, share = service.step
-    return {"state": "loading", "step": step, "fraction": share, **limits}
+    return {"state": "loading", "step": step, "fraction": share, "model_id": _name(settings.model_id), **limit}
 
 
 @router.get("/info", dependencies=[Security(scheme) for scheme in SCHEMES])
@@ -44,6 +47,11 @@ async def info(request: Request) -> dict[str, Any]:
         "max_concurrent_requests": settings.max_concurrent_requests,
         **engine,
     }
+
+
+def _name(model: str) -> str:
+    """The model as anyone may know it: a hub id, or the last of a folder's path."""
+    return "/".join(Path(model).parts[-2:])
 
 
 def _described(info: EngineInfo) -> dict[str, Any]:

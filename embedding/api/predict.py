@@ -14,6 +14,10 @@ from embedding.model import Task, TextTooLong
 from embedding.serving import Service
 
 MAX_FIELDS = 16
+EXAMPLES = [
+    {"query": "What is machine learning?"},
+    {"query": ["Galaxies form when gas cools.", "Bread rises when yeast ferments."], "task": "document"},
+]
 
 router = APIRouter(tags=["predict"])
 
@@ -54,9 +58,7 @@ def _few_fields(value: Any) -> Any:
 class PredictRequest(BaseModel):
     """Texts to embed, each under the model's prompt for its task."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, json_schema_extra={"examples": [{"query": "What is machine learning?"}]}
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": EXAMPLES})
 
     # Before each of a million unknown fields gets an error of its own.
     _few = model_validator(mode="before")(_few_fields)
