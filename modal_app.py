@@ -1,52 +1,295 @@
-"""The Modal home: `modal deploy modal_app.py`. Needs only the package modal where it is deployed from."""
+"""The Modal home: `modal deploy modal_app.py`. Needs only the package modal where it is deployed from.
 
+From top to bottom: what may be set at deploy time, the image, the class that answers queries, and whole corpora.
+"""
+
+import asyncio
 import os
+import random
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import modal
 
-# Options of embedding/settings.py that are fixed at deploy time: what is set here goes into the image.
-OPTIONS = ("MODEL_ID", "MODEL_REVISION", "ENGINE", "PRECISION", "MAX_CLIENT_BATCH", "MAX_BATCH_TOKENS", "LOG_LEVEL")
+if TYPE_CHECKING:
+    from embedding.corpus import Job, Model, Shard, ShardReport
+
+SECRET = "embedding"
+CREATE_SECRET = f"modal secret create {SECRET} auth_token=YOUR_TOKEN HF_TOKEN=hf_…"
+HERE = Path(__file__).parent
+
+
+def variable(name: str, default: int | None) -> int | None:
+    """A whole number from the environment of `modal deploy`."""
+    given = os.environ.get(name) or ("" if default is None else str(default))
+    if given and not given.isdecimal():
+        raise SystemExit(f"error: {name} is {given!r}, and must be a whole number.")
+    return int(given) if given else None
+
+
+# The README's table of variables says what each is for.
 GPU = os.environ.get("GPU") or None
-TORCH_INDEX = None if GPU else "https://download.pytorch.org/whl/cpu"
-REQUIREMENTS = str(Path(__file__).with_name("requirements.txt"))
-CONCURRENT_REQUESTS = 32
+# A snapshot with a GPU is an experiment of Modal's, so there it has to be asked for.
+SNAPSHOT = bool(variable("SNAPSHOT", 0 if GPU else 1))
+CONTAINER: dict[str, Any] = {
+    "gpu": GPU,
+    "cpu": variable("CPU_CORES", 2),
+    "memory": variable("MEMORY_MB", 8192 if GPU else 1536),
+    "startup_timeout": variable("START_SECONDS", 300),
+    "enable_memory_snapshot": SNAPSHOT,
+    "experimental_options": {"enable_gpu_snapshot": True} if GPU and SNAPSHOT else None,
+}
+SCALING: dict[str, Any] = {
+    "min_containers": variable("MIN_CONTAINERS", 0),
+    "max_containers": variable("MAX_CONTAINERS", 20),
+    "buffer_containers": variable("BUFFER_CONTAINERS", None),
+    "scaledown_window": variable("SCALEDOWN_SECONDS", 300),
+}
+MAX_REQUESTS = variable("MAX_REQUESTS", 64)
+TARGET_REQUESTS = variable("TARGET_REQUESTS", 16)
+CORPUS_CONTAINERS = variable("CORPUS_CONTAINERS", 10 if GPU else 100)
 
-# modal secret create embedding auth_token=… HF_TOKEN=…
-secret = modal.Secret.from_name("embedding", required_keys=["auth_token"])
+# Options of embedding/settings.py that are fixed at deploy time: what is set here goes into the image.
+MODEL = {
+    "MODEL_ID": None,
+    "MODEL_REVISION": None,
+    # One precision for all containers, whatever processor each gets.
+    "ENGINE": "torch" if GPU else "onnx",
+    "PRECISION": "bfloat16" if GPU else "int8",
+}
+LIMITS = dict.fromkeys(
+    ("MAX_CLIENT_BATCH", "MAX_BATCH_TOKENS", "MAX_CONCURRENT_REQUESTS", "MAX_BODY_BYTES", "LOG_LEVEL")
+)
 
-image = (
+
+def chosen(options: dict[str, str | None]) -> dict[str, str]:
+    """Those of `options` that the environment sets, or that have a default."""
+    return {name: value for name, default in options.items() if (value := os.environ.get(name) or default)}
+
+
+def find_secret() -> modal.Secret:
+    """The secret with the token of the endpoint and of the hub; says what to create where there is none."""
+    secret = modal.Secret.from_name(SECRET)
+    if modal.is_local():
+        try:
+            secret.hydrate()
+        except modal.exception.NotFoundError:
+            raise SystemExit(f"error: there is no Modal secret {SECRET!r}. Create it: {CREATE_SECRET}") from None
+        except modal.exception.Error:
+            pass  # no account or no network, of which modal says more itself
+    return secret
+
+
+def pinned(*names: str) -> list[str]:
+    """The lines of requirements.txt that pin these packages."""
+    if not modal.is_local():
+        return []
+    lines = (HERE / "requirements.txt").read_text().splitlines()
+    return [line for line in lines if line.partition("==")[0] in names]
+
+
+def serves(path: Path) -> bool:
+    """Whether a file of embedding/ has no part in preparing a model: a change of it prepares none anew."""
+    return path.parts[0] not in ("model", "__init__.py", "settings.py", "telemetry.py", "requirements.txt")
+
+
+# The model goes into the image, so that a container neither downloads nor prepares: in one step with what only
+# preparing needs, which is gone when the step ends. The onnx engine serves without torch.
+TORCH = "-r /build/requirements.txt"
+if GPU:
+    PREPARE = f"pip install {TORCH} && PYTHONPATH=/build python -m embedding.model"
+else:
+    PREPARE = (
+        "python -m venv --system-site-packages /opt/torch"
+        f" && /opt/torch/bin/pip install --extra-index-url https://download.pytorch.org/whl/cpu {TORCH}"
+        " && PYTHONPATH=/build /opt/torch/bin/python -m embedding.model"
+        " && rm -rf /opt/torch $HF_HOME/hub $HF_HOME/xet"
+    )
+
+secret = find_secret()
+
+# Layers in the order in which they change: system, what serving needs, the model, the code.
+model_image = (
     modal.Image.debian_slim(python_version="3.11")
-    .pip_install_from_requirements(REQUIREMENTS, extra_index_url=TORCH_INDEX)
-    .env({"HF_HOME": "/cache/huggingface"})
-    .env({name: os.environ[name] for name in OPTIONS if name in os.environ})
-    .add_local_python_source("embedding", copy=True)
-    .workdir("/root")
-    .env({"ENGINE": "torch"} if GPU else {})
-    # The weights go into the image, prepared for its engine, so that a container neither downloads nor prepares.
-    .run_commands("python -m embedding download", secrets=[secret])
+    .pip_install_from_requirements(str(HERE / "embedding/requirements.txt"))
+    .env({"HF_HOME": "/cache", **chosen(MODEL)})
+    .add_local_file(HERE / "requirements.txt", "/build/requirements.txt", copy=True)
+    .add_local_dir(HERE / "embedding", "/build/embedding", copy=True, ignore=serves)
+    .run_commands(PREPARE, secrets=[secret])
     .env({"HF_HUB_OFFLINE": "1"})
 )
 
-app = modal.App("embedding", image=image)
+
+def with_code(image: modal.Image) -> modal.Image:
+    """`image` with the code, which is mounted: a change of it builds nothing."""
+    return image.env(chosen(LIMITS)).add_local_dir(HERE / "embedding", "/root/embedding", ignore=["**/__pycache__"])
 
 
-@app.cls(secrets=[secret], gpu=GPU, cpu=2, memory=4096, scaledown_window=300, startup_timeout=600, timeout=120)
-@modal.concurrent(max_inputs=CONCURRENT_REQUESTS)
+app = modal.App("embedding", image=with_code(model_image), secrets=[secret])
+
+
+@app.cls(**CONTAINER, **SCALING, timeout=variable("REQUEST_SECONDS", 120) or 120)
+@modal.concurrent(max_inputs=MAX_REQUESTS, target_inputs=TARGET_REQUESTS)
 class Embedding:
-    """The service in a container: the model is loaded before the first request comes in."""
+    """The service in a container: the model is loaded and warm before the first request comes in."""
 
-    @modal.enter()
+    @modal.enter(snap=SNAPSHOT)
     def load(self) -> None:
-        from embedding.api import create_app
+        """Into the snapshot, so nothing here has a token, a socket or a thread of its own."""
+        start = time.perf_counter()
+        from embedding.api.app import create_service
+        from embedding.model import warm_up
         from embedding.settings import Settings
         from embedding.telemetry import configure_logging
 
-        settings = Settings.read()
+        imported = time.perf_counter()
+        settings = Settings.read(auth_token="", hf_token="")
         configure_logging(settings.log_level)
-        self.api = create_app(settings)
-        self.api.state.service.load_now()
+        self.service = create_service(settings)
+        engine = self.service.load_now()
+        loaded = time.perf_counter()
+        warm_up(engine)
+        warm = time.perf_counter()
+        print(
+            f"start: imports {imported - start:.2f} s, load {loaded - imported:.2f} s, warm-up {warm - loaded:.2f} s",
+            flush=True,
+        )
 
     @modal.asgi_app()
-    def web(self):  # type: ignore[no-untyped-def]  # modal reads the signature in the container
-        return self.api
+    def web(self) -> Any:
+        """After a restore, which gave every container the same random state, and perhaps a new token."""
+        from embedding.api import create_app
+        from embedding.settings import Settings, SettingsError
+
+        random.seed()
+        try:
+            return create_app(Settings.read(), self.service)
+        except SettingsError as error:
+            return refusal(f"{error} On Modal: {CREATE_SECRET} --force")
+
+    @modal.exit()
+    async def stop(self) -> None:
+        await self.service.drain()
+
+
+def refusal(reason: str) -> Any:
+    """An ASGI app that tells every caller why the service does not run."""
+    from starlette.applications import Starlette
+    from starlette.responses import JSONResponse
+    from starlette.routing import Mount
+
+    return Starlette(routes=[Mount("/", app=JSONResponse({"detail": reason}, status_code=503))])
+
+
+# Whole corpora: `modal run modal_app.py --input papers.parquet --output vectors`.
+
+corpus_image = with_code(model_image.pip_install(*pinned("pyarrow", "fsspec")))
+inputs = modal.Volume.from_name("embedding-inputs", create_if_missing=True, version=2)
+vectors = modal.Volume.from_name("embedding-vectors", create_if_missing=True, version=2)
+INPUTS, VECTORS = Path("/inputs"), Path("/vectors")
+DAY = 24 * 60 * 60
+
+
+@app.cls(**CONTAINER, image=corpus_image, volumes={str(VECTORS): vectors}, max_containers=CORPUS_CONTAINERS, retries=3,
+         timeout=3600, scaledown_window=60)  # fmt: skip
+class Corpus:
+    """A container that embeds shards, one at a time, each into a file of the volume."""
+
+    precision: str = modal.parameter(default="auto")
+
+    @modal.enter(snap=SNAPSHOT)
+    def load(self) -> None:
+        from embedding.model import load_engine, warm_up
+        from embedding.settings import Settings
+
+        given = {} if self.precision == "auto" else {"precision": self.precision}
+        self.settings = Settings.read(auth_token="", hf_token="", **given)
+        self.engine = load_engine(self.settings)
+        warm_up(self.engine)
+
+    @modal.method()
+    def describe(self) -> "Model":
+        from embedding.corpus import describe
+        from embedding.model.load import make_ready
+
+        return describe(self.engine, self.settings.model_id, make_ready(self.settings))
+
+    @modal.method()
+    def embed(self, job: "Job", shard: "Shard", folder: str) -> "ShardReport":
+        from embedding.corpus import embed_shard
+
+        report = embed_shard(self.engine, job, shard, VECTORS / folder)
+        vectors.commit()
+        return report
+
+
+@app.function(image=corpus_image, volumes={str(INPUTS): inputs, str(VECTORS): vectors}, cpu=2, memory=2048,
+              timeout=DAY, retries=3)  # fmt: skip
+def embed_corpus(address: str, output: str, options: dict[str, Any]) -> str:
+    """Hand the shards of the input at `address` to containers of Corpus; what it came to, in words.
+
+    A container that is taken away is replaced, and the next one goes on where it stopped.
+    """
+    from embedding.corpus import SHARDS, Progress, as_recorded, open_source, recorded
+    from embedding.corpus import embed_corpus as run
+    from embedding.settings import CorpusSettings, Settings
+
+    settings = Settings.read()
+    source = open_source(address, settings.hub_token)
+    begun = recorded(VECTORS / output)
+    precision = as_recorded(settings, begun).precision
+    model = Corpus(precision=precision).describe.remote()  # type: ignore[call-arg]
+    workers = Corpus(precision=model.precision)  # type: ignore[call-arg]
+
+    def in_containers(job: "Job", shards: "Iterator[Shard]") -> "Iterator[ShardReport]":
+        vectors.commit()  # the folder that the containers write to
+        calls = ((job, shard, f"{output}/{SHARDS}") for shard in shards)
+        yield from workers.embed.starmap(beside_the_loop(calls), order_outputs=False)
+        vectors.reload()
+
+    progress = Progress()
+    summary = run(source, VECTORS / output, CorpusSettings.read(**options), model, in_containers, progress=progress,
+                  ahead=4 * (CORPUS_CONTAINERS or 1))  # fmt: skip
+    vectors.commit()
+    return summary.said(progress)
+
+
+async def beside_the_loop(items: Iterable[Any]) -> AsyncIterator[Any]:
+    """`items`, each waited for in a thread: Modal's map reads them on the loop by which answers come in."""
+    iterator, end = iter(items), object()
+    while (item := await asyncio.to_thread(next, iterator, end)) is not end:
+        yield item
+
+
+@app.local_entrypoint()
+def main(
+    input: str,
+    output: str = "vectors",
+    text_column: str = "",
+    title_column: str = "",
+    id_column: str = "",
+    chunk_tokens: int = 0,
+    chunk_overlap: int = -1,
+    vector_format: str = "float32",
+) -> None:
+    """Embed INPUT, a file or folder here or an hf://datasets/… address, into the folder OUTPUT of a volume."""
+    options = {"text_column": text_column or None, "title_column": title_column or None, "id_column": id_column or None,
+               "chunk_tokens": chunk_tokens or None, "chunk_overlap": None if chunk_overlap < 0 else chunk_overlap,
+               "vector_format": vector_format}  # fmt: skip
+    address = input if "://" in input else str(INPUTS / uploaded(Path(input)))
+    print(embed_corpus.remote(address, output, options))
+    print(f"To fetch them: modal volume get embedding-vectors {output} .")
+
+
+def uploaded(path: Path) -> str:
+    """Put a file or folder on the volume of inputs; the name that it has there."""
+    if not path.exists():
+        raise SystemExit(f"error: there is no file or folder {path}.")
+    with inputs.batch_upload(force=True) as batch:
+        if path.is_dir():
+            batch.put_directory(path, f"/{path.name}")
+        else:
+            batch.put_file(path, f"/{path.name}")
+    return path.name

@@ -51,7 +51,8 @@ async def info(request: Request) -> dict[str, Any]:
 
 def _name(model: str) -> str:
     """The model as anyone may know it: a hub id, or the last of a folder's path."""
-    return "/".join(Path(model).parts[-2:])
+    parts = Path(model).parts
+    return model if len(parts) <= 2 else "/".join(("…", *parts[-2:]))
 
 
 def _described(info: EngineInfo) -> dict[str, Any]:
