@@ -3,7 +3,7 @@
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -11,27 +11,26 @@ from embedding.demo import demo_settings
 from embedding.model import ModelUnavailable
 from embedding.model.load import make_ready
 from embedding.model.weights import fetch
-from embedding.settings import Settings, SettingsError
+from embedding.settings import CorpusSettings, Options, Settings, SettingsError
 from embedding.telemetry import configure_logging
 
-COMMANDS = {
-    "serve": "answer HTTP requests (the default)",
-    "download": "fetch the model, and prepare it where that is needed, so that serve starts at once",
-    "prepare": "make a model a self-contained folder for the onnx engine, which serve takes as --model",
-}
 SECRETS = {"auth_token", "hf_token"}  # by environment only: a command line is there for all to see
+# What concerns the model, whatever is done with it; the rest of Settings is about serving it.
+MODEL_OPTIONS = ("model_id", "model_revision", "demo", "engine", "precision", "log_level")
 FLAGS = {"model_id": "model", "model_revision": "revision"}
+DESCRIPTION = "Every option is also an environment variable (in brackets); a flag wins."
+EPILOG = "Secrets come by environment only: auth_token (which serve needs, except with --demo) and HF_TOKEN."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback; serve has handlers of its own
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback; some commands have their own
     flags = vars(_parser().parse_args(arguments))
-    command, output = flags.pop("command"), flags.pop("output", None)
+    run = flags.pop("run")
     try:
-        settings = Settings.read(**flags)
+        settings = Settings.read(**{name: flags.pop(name) for name in Settings.model_fields if name in flags})
         configure_logging(settings.log_level)
-        return RUN[command](settings, output)
+        return int(run(settings, **flags))
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
     except ModelUnavailable as error:
@@ -39,20 +38,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1
 
 
-def _serve(settings: Settings, _output: Path | None) -> int:
+def _serve(settings: Settings) -> int:
     from embedding.server import serve
 
     return serve(settings)
 
 
-def _download(settings: Settings, _output: Path | None) -> int:
+def _download(settings: Settings) -> int:
     print(make_ready(demo_settings(settings)))
     return 0
 
 
-def _prepare(settings: Settings, output: Path | None) -> int:
-    if output is None:
-        raise SettingsError("prepare needs --output FOLDER.")
+def _prepare(settings: Settings, output: Path) -> int:
     settings = demo_settings(settings)
     source = fetch(settings.model_id, settings.model_revision, settings.hub_token)
     from embedding.model.prepare import prepare, say
@@ -67,33 +64,69 @@ def _prepare(settings: Settings, output: Path | None) -> int:
     return 0
 
 
-RUN = {"serve": _serve, "download": _download, "prepare": _prepare}
+def _embed(settings: Settings, input: str, output: Path, **flags: Any) -> int:
+    corpus = CorpusSettings.read(**flags)
+    from embedding.corpus import CorpusError
+    from embedding.corpus.command import embed
+
+    try:
+        return embed(settings, corpus, input, output)
+    except CorpusError as error:
+        print(f"error: {error}", file=sys.stderr)
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    """A flag for every option that is no secret, named and described by its field in Settings."""
+    """A parser a command, and serve's in front of them all, since it is the default."""
+    model = _options(Settings, MODEL_OPTIONS)
+    serving = _options(Settings, [name for name in Settings.model_fields if name not in MODEL_OPTIONS])
     parser = argparse.ArgumentParser(
         prog="python -m embedding",
-        description="Text in, vector out. Every option is also an environment variable (in brackets); a flag wins.",
-        epilog="Secrets come by environment only: auth_token (needed, except with --demo) and HF_TOKEN.",
+        description=f"Text in, vector out. {DESCRIPTION}",
+        epilog=EPILOG,
         argument_default=argparse.SUPPRESS,
+        parents=[model, serving],
     )
-    commands = "; ".join(f"{name}: {meaning}" for name, meaning in COMMANDS.items())
-    parser.add_argument("command", nargs="?", choices=COMMANDS, default="serve", help=commands)
-    parser.add_argument("--output", metavar="FOLDER", type=Path, help="where prepare writes the folder")
-    for name, field in Settings.model_fields.items():
+    parser.set_defaults(run=_serve)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def add(name: str, run: Any, meaning: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        about = f"{meaning[0].upper()}{meaning[1:]}. {DESCRIPTION}"
+        command = commands.add_parser(
+            name, help=meaning, description=about, argument_default=argparse.SUPPRESS, parents=[*parents, model]
+        )
+        command.set_defaults(run=run)
+        return command
+
+    add("serve", _serve, "answer HTTP requests (the default)", serving)
+    add("download", _download, "fetch the model, and prepare it where that is needed, so that serve starts at once")
+    prepare = add("prepare", _prepare, "make a model a folder for the onnx engine, which serve takes as --model")
+    prepare.add_argument("--output", metavar="FOLDER", type=Path, required=True, help="where the folder is written")
+    embed = add(
+        "embed", _embed, "a file of texts to a folder of vectors; run again, it goes on", _options(CorpusSettings)
+    )
+    kinds = "a .parquet, .jsonl, .csv or .txt file, a folder or '*' pattern of such, or hf://datasets/OWNER/NAME/PATH"
+    embed.add_argument("input", metavar="INPUT", help=kinds)
+    embed.add_argument("--output", metavar="FOLDER", type=Path, required=True, help="where the vectors are written")
+    return parser
+
+
+def _options(options: type[Options], names: Iterable[str] | None = None) -> argparse.ArgumentParser:
+    """A flag for each of `names` that is no secret, described by its field."""
+    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    for name in names or options.model_fields:
         if name in SECRETS:
             continue
+        field = options.model_fields[name]
         flag = "--" + FLAGS.get(name, name).replace("_", "-")
-        meaning = f"{field.description} [{name.upper()}, default {field.default}]"
-        options: dict[str, Any] = {"dest": name, "help": meaning}
+        about: dict[str, Any] = {"dest": name, "help": f"{field.description} [{name.upper()}, default {field.default}]"}
         if field.annotation is bool:
-            options["action"] = "store_true"
+            about["action"] = "store_true"
         elif get_origin(field.annotation) is Literal:
-            options["choices"] = get_args(field.annotation)
+            about["choices"] = get_args(field.annotation)
         else:
-            options["metavar"] = name.rpartition("_")[2].upper()
-        parser.add_argument(flag, **options)
+            about["metavar"] = name.rpartition("_")[2].upper()
+        parser.add_argument(flag, **about)
     return parser
 
 

@@ -10,16 +10,33 @@ DEFAULT_MODEL = "GokulRajaR/embeddinggemma-300m-qat-q8_0-unquantized"
 EngineName = Literal["auto", "onnx", "torch"]
 Precision = Literal["auto", "int8", "float32", "bfloat16"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+VectorFormat = Literal["float32", "float16", "int8"]
 
 
 class SettingsError(Exception):
     """An option has a value that can't be used; the message names the option and says what to set."""
 
 
-class Settings(BaseSettings):
-    """The options of the service. A field's name in either case is its environment variable."""
+class Options(BaseSettings):
+    """A set of options. A field's name in either case is its environment variable."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    @classmethod
+    def read(cls, **flags: Any) -> Self:
+        """The options from the environment; `flags` win over it.
+
+        Raises SettingsError with one readable line an option.
+        """
+        try:
+            return cls(**flags)
+        except ValidationError as error:
+            lines = [f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors(include_input=False)]
+            raise SettingsError("; ".join(lines)) from None
+
+
+class Settings(Options):
+    """The options of the service."""
 
     auth_token: SecretStr = Field(
         default=SecretStr(""), description="token that clients send; or several, separated by commas, to rotate one"
@@ -50,18 +67,6 @@ class Settings(BaseSettings):
     def _any_case(cls, value: Any) -> Any:
         return value.upper() if isinstance(value, str) else value
 
-    @classmethod
-    def read(cls, **flags: Any) -> Self:
-        """Settings from the environment; `flags` win over it.
-
-        Raises SettingsError with one readable line an option.
-        """
-        try:
-            return cls(**flags)
-        except ValidationError as error:
-            lines = [f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors(include_input=False)]
-            raise SettingsError("; ".join(lines)) from None
-
     @property
     def tokens(self) -> tuple[str, ...]:
         """The tokens that clients may send."""
@@ -88,3 +93,25 @@ class Settings(BaseSettings):
         if not (token.isascii() and token.isprintable()) or " " in token:
             raise SettingsError("HF_TOKEN is no token: it has characters that none has. Copy it anew from the hub.")
         return token or None
+
+
+class CorpusSettings(Options):
+    """The options of `embed`, beside those of the model."""
+
+    text_column: str | None = Field(default=None, description="the column to embed; by default told by its name")
+    title_column: str | None = Field(
+        default=None, description="a column of titles; by default told by its name, and none leaves it out"
+    )
+    id_column: str | None = Field(
+        default=None, description="a column of ids; by default told by its name, else the number of the row"
+    )
+    chunk_tokens: int | None = Field(
+        default=None, ge=1, description="tokens in a window of a longer text; by default the model's limit"
+    )
+    chunk_overlap: int | None = Field(
+        default=None, ge=0, description="tokens that two windows share; by default an eighth of a window"
+    )
+    vector_format: VectorFormat = Field(
+        default="float32", description="numbers in the files: float32, float16, or int8 with a scale a vector"
+    )
+    shard_chars: int = Field(default=1_000_000, ge=1, description="characters of text in one file of vectors, about")

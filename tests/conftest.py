@@ -12,13 +12,13 @@ import pytest
 from playwright.sync_api import Browser
 
 from embedding.model.load import make_ready
-from embedding.settings import Settings
+from embedding.settings import CorpusSettings, Settings
 from tests.browser import chromium
 from tests.live import live
 
 # One cache for all tests, in this process and in those they start: what is prepared once is prepared.
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hf-home-")
-OPTIONS = {*Settings.model_fields, "hf_endpoint", "hf_hub_offline"}
+OPTIONS = {*Settings.model_fields, *CorpusSettings.model_fields, "hf_endpoint", "hf_hub_offline"}
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,6 +1,6 @@
 """The one face that every engine shows to the rest of the service."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -22,6 +22,8 @@ class Tokens:
     """Tokens that the model reads: `total`, or its limit where that is less."""
     ids: Sequence[int] = ()
     """Those tokens, for an engine that reads ids and not the text."""
+    prompt: str | None = None
+    """The prompt where it isn't the task's own."""
 
     @property
     def truncated(self) -> bool:
@@ -58,8 +60,15 @@ class Engine(Protocol):
     batch_tokens: int
     """Tokens in one call beyond which more gain nothing on this device."""
 
-    def tokenize(self, texts: Sequence[str], task: Task) -> list[Tokens]:
-        """Each text under the task's prompt, cut at the model's limit."""
+    @property
+    def prompts(self) -> Mapping[str, str | None]:
+        """The model's prompts by name."""
+
+    def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[Tokens]:
+        """Each text under the task's prompt, or under `prompt`, cut at the model's limit."""
+
+    def token_starts(self, text: str) -> list[int]:
+        """Where each token of the bare text begins, as places in the string, rising; none is left out."""
 
     def embed(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
         """The vectors of a batch, in its order: float32, (len(batch), width)."""

@@ -29,6 +29,7 @@ class OnnxEngine:
             self._tokenizer = load_tokenizer(folder, manifest)
             self._encoder = encoder.result()
         self.batch_tokens = BATCH_TOKENS
+        self.prompts = manifest.prompts
         self.info = EngineInfo(
             model=manifest.source,
             engine="onnx",
@@ -41,8 +42,11 @@ class OnnxEngine:
             fidelity=manifest.fidelity[self._encoder.precision].mean,
         )
 
-    def tokenize(self, texts: Sequence[str], task: Task) -> list[Tokens]:
-        return self._tokenizer.tokenize(texts, task)
+    def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[Tokens]:
+        return self._tokenizer.tokenize(texts, task, prompt)
+
+    def token_starts(self, text: str) -> list[int]:
+        return self._tokenizer.token_starts(text)
 
     def embed(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
         return self._encoder.embed([text.ids for text in batch])

@@ -11,6 +11,9 @@ from embedding.model.engine import Task, Tokens
 from embedding.model.machine import return_freed_memory
 from embedding.model.manifest import TOKENIZER, Manifest
 
+# The names under which a model may keep the prompt of a task, as encode_query and encode_document look for them.
+PROMPT_NAMES: Mapping[Task, Sequence[str]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
+
 
 class Tokenizer:
     """A model's own tokenizer with its prompts. Takes `backend` over: sets its cut and its padding."""
@@ -24,24 +27,31 @@ class Tokenizer:
         else:
             backend.no_truncation()
         self._backend = backend
-        self._prompts = prompts
+        self.prompts = prompts
         self._special = backend.num_special_tokens_to_add(False)
 
-    def tokenize(self, texts: Sequence[str], task: Task) -> list[Tokens]:
-        """Each text under the task's prompt."""
-        return self.under(self._prompts.get(task) or "", texts, task)
-
-    def under(self, prompt: str, texts: Sequence[str], task: Task) -> list[Tokens]:
-        """Each text under `prompt`."""
-        encodings = self._backend.encode_batch_fast([prompt + text for text in texts])
+    def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[Tokens]:
+        """Each text under the task's prompt, or under `prompt`."""
+        before = task_prompt(self.prompts, task) if prompt is None else prompt
+        encodings = self._backend.encode_batch_fast([before + text for text in texts])
         return [
-            Tokens(text, task, total=self._total(encoding), kept=len(encoding), ids=encoding.ids)
+            Tokens(text, task, self._total(encoding), kept=len(encoding), ids=encoding.ids, prompt=prompt)
             for text, encoding in zip(texts, encodings, strict=True)
         ]
+
+    def token_starts(self, text: str) -> list[int]:
+        """Where each token of the bare text begins, as places in the string."""
+        first = self._backend.encode(text, add_special_tokens=False)
+        return [start for piece in (first, *first.overflowing) for start, _ in piece.offsets]
 
     def _total(self, encoding: tokenizers.Encoding) -> int:
         # What was cut off comes in pieces, each with special tokens of its own.
         return len(encoding) + sum(len(piece) - self._special for piece in encoding.overflowing)
+
+
+def task_prompt(prompts: Mapping[str, str | None], task: Task) -> str:
+    """The prompt of a task among a model's prompts by name; empty where it has none."""
+    return next((prompts[name] or "" for name in PROMPT_NAMES[task] if name in prompts), "")
 
 
 def load_tokenizer(folder: Path, manifest: Manifest) -> Tokenizer:

@@ -1,5 +1,7 @@
 """The reference engine: sentence-transformers on torch, on CPU or CUDA."""
 
+import re
+from collections import defaultdict
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -12,7 +14,7 @@ from embedding.model.engine import EngineInfo, Task, Tokens
 from embedding.model.errors import UnknownPrecision
 from embedding.model.machine import available_cores
 from embedding.model.matryoshka import widths
-from embedding.model.tokenizer import Tokenizer
+from embedding.model.tokenizer import Tokenizer, task_prompt
 from embedding.settings import Precision
 
 EMBEDDINGS = {"token_embeddings", "cls_token_embeddings"}
@@ -45,6 +47,7 @@ class TorchEngine:
         self._model = _load(folder, device, precision)
         self._tokenizer = _tokenizer(self._model)
         self.batch_tokens = BATCH_TOKENS[device]
+        self.prompts = self._model.prompts
         width = self._model.encode_query("width", show_progress_bar=False).shape[0]
         self.info = EngineInfo(
             model=model_name,
@@ -57,30 +60,38 @@ class TorchEngine:
             max_tokens=_limit(self._model),
         )
 
-    def tokenize(self, texts: Sequence[str], task: Task) -> list[Tokens]:
+    def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[Tokens]:
         if self._tokenizer is not None:
-            return self._tokenizer.tokenize(texts, task)
+            return self._tokenizer.tokenize(texts, task, prompt)
         limit = self.info.max_tokens
-        totals = [self._count(text, task) for text in texts]
+        before = task_prompt(self._model.prompts, task) if prompt is None else prompt
+        totals = [self._count(before + text, task) for text in texts]
         return [
-            Tokens(text, task, total, min(total, limit) if limit else total)
+            Tokens(text, task, total, min(total, limit) if limit else total, prompt=prompt)
             for text, total in zip(texts, totals, strict=True)
         ]
 
+    def token_starts(self, text: str) -> list[int]:
+        if self._tokenizer is not None:
+            return self._tokenizer.token_starts(text)
+        return [word.start() for word in re.finditer(r"\S+", text)]  # a tokenizer that can't say; words are near it
+
     def _count(self, text: str, task: Task) -> int:
-        """Tokens of a text for a model without a fast tokenizer."""
-        text = (self._model.prompts.get(task) or "") + text
+        """Tokens of a text with its prompt, for a model without a fast tokenizer."""
         if callable(self._model.tokenizer):
             return len(self._model.tokenizer(text, truncation=False)["input_ids"])
         return int(self._model.preprocess([text], task=task)["input_ids"].numel())
 
     def embed(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
+        alike: dict[tuple[Task, str | None], list[int]] = defaultdict(list)
+        for index, tokens in enumerate(batch):
+            alike[tokens.task, tokens.prompt].append(index)
         vectors: dict[int, NDArray[np.float32]] = {}
-        for task, encode in (("query", self._model.encode_query), ("document", self._model.encode_document)):
-            if mine := [index for index, tokens in enumerate(batch) if tokens.task == task]:
-                # The model sorts by length, so that in a batch of its own little is padded.
-                encoded = encode([batch[index].text for index in mine], show_progress_bar=False)
-                vectors.update(zip(mine, encoded, strict=True))
+        for (task, prompt), mine in alike.items():
+            encode = self._model.encode_query if task == "query" else self._model.encode_document
+            # The model sorts by length, so that in a batch of its own little is padded.
+            encoded = encode([batch[index].text for index in mine], prompt=prompt, show_progress_bar=False)
+            vectors.update(zip(mine, encoded, strict=True))
         return np.stack([vectors[index] for index in range(len(batch))]).astype(np.float32, copy=False)
 
 

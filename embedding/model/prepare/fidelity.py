@@ -39,7 +39,7 @@ def reference(folder: Path, texts: Sequence[str]) -> np.ndarray:
 
 def check(encoder: OnnxEncoder, texts: Sequence[str], expected: np.ndarray) -> Fidelity:
     """Compares the encoder's vectors with the reference's."""
-    tokens = load_tokenizer(encoder.folder, encoder.manifest).under("", texts, "query")
+    tokens = load_tokenizer(encoder.folder, encoder.manifest).tokenize(texts, "query", prompt="")
     served = _unit(encoder.embed([text.ids for text in tokens]))
     cosines = (served * expected).sum(axis=1)
     mean, minimum = float(cosines.mean()), float(cosines.min())

@@ -135,7 +135,7 @@ def _write(
 
 def _write_int8(folder: Path, model: Source, manifest: Manifest, inputs: Mapping[str, str], progress: Progress) -> None:
     progress("int8: calibration", 0.1)
-    tokens = load_tokenizer(folder, manifest).under("", fidelity.sentences()[0], "query")
+    tokens = load_tokenizer(folder, manifest).tokenize(fidelity.sentences()[0], "query", prompt="")
     seen = calibrate(folder / "float32.onnx", inputs, Table(folder, "float32"), [text.ids for text in tokens])
     progress("int8: quantization", 0.2)
     graph = Graph()

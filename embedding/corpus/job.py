@@ -1,0 +1,161 @@
+"""What the vectors of an output folder are: the model that makes them, and how. One folder never mixes two kinds."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from embedding.corpus.columns import Columns
+from embedding.corpus.errors import CorpusError
+from embedding.corpus.files import write_whole
+from embedding.model import Engine
+from embedding.model.manifest import is_prepared, read_manifest, sha256
+from embedding.model.tokenizer import task_prompt
+from embedding.settings import CorpusSettings, Settings, VectorFormat
+
+FORMAT = 1
+JOB = "job.json"
+COMMIT_LENGTH = 40
+# A window must have room for more than its prompt.
+LEAST_ROOM = 8
+
+
+@dataclass(frozen=True)
+class Model:
+    """The model that makes the vectors. `fidelity` is what EngineInfo says of it."""
+
+    name: str
+    revision: str
+    engine: str
+    precision: str
+    width: int
+    max_tokens: int | None
+    prompt: str
+    """The prompt of a document."""
+    prompt_tokens: int
+    """Tokens of that prompt with no text, special tokens included."""
+    fidelity: float | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that decides a vector and where it is written, but for the rows."""
+
+    input: str
+    model: Model
+    columns: Columns
+    chunk_tokens: int | None
+    """Tokens in a window at most, prompt and special tokens included; None where the model has no limit."""
+    chunk_overlap: int
+    vector_format: VectorFormat
+    shard_chars: int
+    format: int = FORMAT
+
+    @property
+    def fingerprint(self) -> str:
+        """Another job has another. The measured fidelity is no part of it: measuring again may differ a little."""
+        told = asdict(replace(self, model=replace(self.model, fidelity=None)))
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> Self:
+        """The job that `asdict` made `record` of."""
+        return cls(**{**record, "model": Model(**record["model"]), "columns": Columns(**record["columns"])})
+
+
+def describe(engine: Engine, name: str, folder: Path) -> Model:
+    """What `engine` is, loaded from the model's `folder`; `name` is what its user calls it."""
+    info, prompt = engine.info, task_prompt(engine.prompts, "document")
+    (bare,) = engine.tokenize([""], "document")
+    return Model(
+        name=name,
+        revision=_revision(folder),
+        engine=info.engine,
+        precision=info.precision,
+        width=info.width,
+        max_tokens=info.max_tokens,
+        prompt=prompt,
+        prompt_tokens=bare.total,
+        fidelity=info.fidelity,
+    )
+
+
+def make_job(name: str, model: Model, columns: Columns, settings: CorpusSettings) -> Job:
+    """The job of embedding the input `name`. Raises CorpusError where its windows are too small or too large."""
+    size, overlap = settings.chunk_tokens or model.max_tokens, settings.chunk_overlap
+    if size is not None:
+        least = model.prompt_tokens + LEAST_ROOM
+        if size < least:
+            raise CorpusError(f"CHUNK_TOKENS: {size} leaves no room for text. Take {least} or more.")
+        if model.max_tokens is not None and size > model.max_tokens:
+            raise CorpusError(f"CHUNK_TOKENS: the model reads at most {model.max_tokens} tokens, not {size}.")
+        if overlap is not None and overlap > size // 2:
+            raise CorpusError(f"CHUNK_OVERLAP: {overlap} is more than half of a window of {size} tokens.")
+    if overlap is None:
+        overlap = (size or 0) // 8
+    return Job(name, model, columns, size, overlap, settings.vector_format, settings.shard_chars)
+
+
+def recorded(output: Path) -> Job | None:
+    """The job that `output` holds, begun or done; None where it holds none. Raises CorpusError."""
+    try:
+        record = json.loads((output / JOB).read_text("utf-8"))
+        if record["format"] != FORMAT:
+            raise CorpusError(
+                f"{output} has format {record['format']}, and this version writes {FORMAT}. {_elsewhere()}"
+            )
+        return Job.of(record)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorpusError(f"{output / JOB} can't be read ({error}). {_elsewhere()}") from None
+
+
+def as_recorded(settings: Settings, job: Job | None) -> Settings:
+    """`settings` with the engine and precision of a job begun before, where they leave the choice."""
+    if job is None:
+        return settings
+    chosen = {"engine": job.model.engine, "precision": job.model.precision}
+    return settings.model_copy(update={key: value for key, value in chosen.items() if getattr(settings, key) == "auto"})
+
+
+def begin(output: Path, job: Job) -> None:
+    """Record `job` in `output`, or check that it is the one recorded there. Raises CorpusError where it is another."""
+    before = recorded(output)
+    if before is None:
+        if any(path.name != ".DS_Store" for path in output.iterdir()):
+            raise CorpusError(f"{output} is not empty, and holds no vectors of this command. {_elsewhere()}")
+        write_whole(output / JOB, json.dumps(asdict(job), indent=2, ensure_ascii=False) + "\n")
+    elif before.fingerprint != job.fingerprint:
+        differences = "; ".join(_differences(asdict(before), asdict(job)))
+        raise CorpusError(f"{output} holds the vectors of another job: {differences}. {_elsewhere()}")
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    found: list[str] = []
+    for key, value in now.items():
+        if isinstance(value, dict):
+            found += _differences(before[key], value)
+        elif before[key] != value and key != "fidelity":
+            found.append(f"{key.replace('_', ' ')} {before[key]!r}, not {value!r}")
+    return found
+
+
+def _elsewhere() -> str:
+    return "Choose another --output, or delete that folder."
+
+
+def _revision(folder: Path) -> str:
+    """The commit of a model from the hub; of any other, a digest of its files."""
+    if is_prepared(folder):
+        manifest = read_manifest(folder)
+        if manifest.revision and len(manifest.revision) == COMMIT_LENGTH:
+            return manifest.revision
+        files = dict(manifest.files)
+    elif len(folder.name) == COMMIT_LENGTH:
+        return folder.name
+    else:
+        kept = (path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors"))
+        files = {path.relative_to(folder).as_posix(): sha256(path) for path in kept}
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:COMMIT_LENGTH]

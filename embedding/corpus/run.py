@@ -1,0 +1,208 @@
+"""The whole of a job: what is done already is kept, the rest is embedded, and at the end it is all accounted for."""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from embedding.corpus.columns import Columns, choose
+from embedding.corpus.errors import CorpusError
+from embedding.corpus.files import claimed, clear_unfinished, unwritable, write_whole
+from embedding.corpus.job import Job, Model, begin, make_job
+from embedding.corpus.progress import Progress
+from embedding.corpus.rejects import Rejects
+from embedding.corpus.rows import Document, Reject, check
+from embedding.corpus.shard_file import ShardReport, read_note
+from embedding.corpus.shards import Shard, plan
+from embedding.corpus.source import Source
+from embedding.corpus.windows import UNTITLED
+from embedding.settings import CorpusSettings
+
+SHARDS = "shards"
+MANIFEST = "manifest.json"
+SHARD_NAME = re.compile(r"\d{6,}-[0-9a-f]{16}\.parquet")
+# Shards handed out and not reported yet, at most: what a map of many containers may hold of the input.
+AHEAD = 64
+
+Map = Callable[[Job, Iterator[Shard]], Iterable[ShardReport]]
+"""Has `embed_shard` called for every shard, anywhere and in any order, with the folder `SHARDS` of the output.
+
+Reports come as shards are done. When the last has come, all files are to be seen in that folder.
+"""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a job came to. `embedded` are the shards of this run; the rest was there before."""
+
+    rows: int
+    documents: int
+    chunks: int
+    tokens: int
+    rejects: int
+    shards: int
+    embedded: int
+
+
+@dataclass
+class _Tally:
+    """What has been met so far."""
+
+    rows: int = 0
+    documents: int = 0
+    chunks: int = 0
+    tokens: int = 0
+
+    def add(self, report: ShardReport) -> None:
+        self.documents += report.documents
+        self.chunks += report.chunks
+        self.tokens += report.tokens
+
+
+def embed_corpus(
+    source: Source,
+    output: Path,
+    settings: CorpusSettings,
+    model: Model,
+    map: Map,
+    *,
+    progress: Progress | None = None,
+    ahead: int = AHEAD,
+) -> Summary:
+    """Embed `source` into the folder `output` with `map`, going on where an earlier run of the job was stopped.
+
+    Raises CorpusError, and what `map` raises.
+    """
+    columns = choose(source.types(), settings) if source.types() else Columns(text=None)
+    job = make_job(source.name, model, columns, settings)
+    with claimed(output):
+        begin(output, job)
+        with Rejects() as rejects:
+            return _Run(source, output, job, rejects, progress or Progress(), ahead).through(map)
+
+
+class _Run:
+    def __init__(
+        self, source: Source, output: Path, job: Job, rejects: Rejects, progress: Progress, ahead: int
+    ) -> None:
+        self._source = source
+        self._output = output
+        self._folder = output / SHARDS
+        self._job = job
+        self._rejects = rejects
+        self._progress = progress
+        self._tally = _Tally()
+        self._names: list[str] = []
+        self._with_rejects: list[int] = []
+        self._embedded = 0
+        self._ahead = threading.Semaphore(ahead)
+        self._over = False
+
+    def through(self, map: Map) -> Summary:
+        with _writing(self._folder):
+            self._folder.mkdir(exist_ok=True)
+            clear_unfinished(self._folder)
+            clear_unfinished(self._output)
+        try:
+            for report in map(self._job, self._pending()):
+                self._ahead.release()
+                self._embedded += 1
+                self._count(report)
+        finally:
+            self._over = True
+            self._ahead.release()  # a map's own thread may wait for a shard
+            self._progress.close()
+        return self._finish()
+
+    def _pending(self) -> Iterator[Shard]:
+        """The shards that are not done, as the map asks for them."""
+        for shard in plan(self._documents(), self._job):
+            self._names.append(shard.name)
+            self._progress.planned += shard.characters
+            self._progress.fraction = self._source.fraction
+            if note := read_note(self._folder / shard.name):
+                self._count(note[0], earlier=True)
+                continue
+            self._reopen()
+            self._ahead.acquire()
+            if self._over:
+                return
+            yield shard
+
+    def _documents(self) -> Iterator[Document]:
+        for fields in self._source.rows(self._job.columns):
+            found = check(self._tally.rows, fields, self._job.columns.integer_ids and self._job.columns.id is not None)
+            self._tally.rows += 1
+            if isinstance(found, Reject):
+                self._rejects.add([found])
+            else:
+                yield found
+
+    def _count(self, report: ShardReport, *, earlier: bool = False) -> None:
+        self._tally.add(report)
+        self._progress.add(report, earlier=earlier)
+        if report.rejects:
+            self._with_rejects.append(report.index)
+
+    def _reopen(self) -> None:
+        """A manifest says that all is done: not now."""
+        with _writing(self._output):
+            (self._output / MANIFEST).unlink(missing_ok=True)
+
+    def _finish(self) -> Summary:
+        planned = set(self._names)
+        with _writing(self._folder):
+            found = {path.name for path in self._folder.iterdir() if SHARD_NAME.fullmatch(path.name)}
+            if missing := planned - found:
+                raise CorpusError(f"{len(missing)} shards are not in {self._folder}. The same command makes them.")
+            if stray := found - planned:
+                self._reopen()
+            for name in stray:
+                (self._folder / name).unlink()
+        for index in sorted(self._with_rejects):
+            note = read_note(self._folder / self._names[index])
+            self._rejects.add(note[1] if note else ())
+        self._rejects.write(self._output)
+        summary = Summary(
+            **asdict(self._tally), rejects=self._rejects.count, shards=len(planned), embedded=self._embedded
+        )
+        write_whole(
+            self._output / MANIFEST, json.dumps(_manifest(self._job, summary), indent=2, ensure_ascii=False) + "\n"
+        )
+        return summary
+
+
+def _manifest(job: Job, summary: Summary) -> dict[str, object]:
+    """What a finished output says about itself. The same job makes the same one, so there is no time in it."""
+    told = asdict(job)
+    model = told.pop("model")
+    counts = {key: value for key, value in asdict(summary).items() if key != "embedded"}
+    return {
+        "format": told.pop("format"),
+        "input": told.pop("input"),
+        "model": {key: model[key] for key in ("name", "revision", "engine", "precision", "max_tokens", "fidelity")},
+        "prompt": {"document": model["prompt"], "title": _title_place(job)},
+        "vectors": {"format": told.pop("vector_format"), "width": model["width"]},
+        "columns": {name: told["columns"][name] for name in ("text", "title", "id")},
+        "chunks": {"tokens": told["chunk_tokens"], "overlap": told["chunk_overlap"]},
+        "counts": counts,
+        "versions": {name: version(name) for name in ("numpy", "onnxruntime", "pyarrow", "tokenizers")},
+    }
+
+
+def _title_place(job: Job) -> str | None:
+    if job.columns.title is None:
+        return None
+    return "in the prompt, for none" if UNTITLED in job.model.prompt else "before the text, as a line"
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(folder, error) from None
