@@ -11,9 +11,10 @@ import httpx
 import pytest
 from playwright.sync_api import Browser
 
-from embedding.model.load import make_ready
+from embedding.model.load import load_engine, make_ready
 from embedding.settings import CorpusSettings, Settings
 from tests.browser import chromium
+from tests.corpora import Corpus
 from tests.live import live
 
 # One cache for all tests, in this process and in those they start: what is prepared once is prepared.
@@ -84,3 +85,9 @@ def torch_gemma(tiny_gemma: Path) -> Iterator[httpx.Client]:
 def browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser
+
+
+@pytest.fixture(scope="session")
+def corpus(prepared_gemma: Path) -> Corpus:
+    """Runs jobs of `embed` with the tiny Gemma."""
+    return Corpus(load_engine(Settings.read(model_id=str(prepared_gemma), precision="float32")), prepared_gemma)

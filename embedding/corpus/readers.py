@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -40,13 +40,14 @@ class File:
             yield io.BufferedReader(raw, BUFFER) if not isinstance(raw, io.BufferedReader) else raw
 
     @contextmanager
-    def content(self) -> Iterator[tuple[IO[bytes], BinaryIO]]:
+    def content(self) -> Iterator[tuple[BinaryIO | gzip.GzipFile, BinaryIO]]:
         """What the file holds, and the file itself, whose place says how much was read."""
         with self.open() as raw:
-            content: IO[bytes] = raw
-            if self.path.lower().endswith(".gz"):
-                content = gzip.GzipFile(fileobj=raw)
-            yield content, raw
+            if not self.path.lower().endswith(".gz"):
+                yield raw, raw
+                return
+            with gzip.open(raw) as content:
+                yield content, raw
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from embedding.corpus.columns import Columns
+
 MAX_CHARACTERS = 16_000_000
 
 
@@ -36,9 +38,9 @@ class Reject:
     reason: str
 
 
-def check(row: int, fields: Fields, integer_ids: bool) -> Document | Reject:
+def check(row: int, fields: Fields, columns: Columns) -> Document | Reject:
     """The document of a row, or what is wrong with it. A title that isn't text is none."""
-    name = fields.id if integer_ids else _name(fields.id)
+    name = row if columns.id is None else fields.id if columns.integer_ids else _name(fields.id)
     if isinstance(name, str) and not _is_unicode(name):
         return Reject(row, None, "the id is not valid Unicode")
     title = fields.title.strip() if isinstance(fields.title, str) else ""

@@ -135,7 +135,7 @@ class _Run:
 
     def _documents(self) -> Iterator[Document]:
         for fields in self._source.rows(self._job.columns):
-            found = check(self._tally.rows, fields, self._job.columns.integer_ids and self._job.columns.id is not None)
+            found = check(self._tally.rows, fields, self._job.columns)
             self._tally.rows += 1
             if isinstance(found, Reject):
                 self._rejects.add([found])

@@ -43,7 +43,7 @@ def embed_shard(engine: Engine, job: Job, shard: Shard, folder: Path, tick: Tick
     ]
     vectors = _embed(engine, [chunk.window.tokens for chunk in chunks], tick)
     limit = np.finfo(np.float16).max if job.vector_format == "float16" else np.finfo(np.float32).max
-    fine: list[bool] = (np.abs(vectors) <= limit).all(axis=1).tolist()  # false for NaN too
+    fine = np.all(np.abs(vectors) <= limit, axis=1).tolist()  # false for NaN too
     bad = {chunk.document.row for chunk, good in zip(chunks, fine, strict=True) if not good}
     rejects = [Reject(document.row, document.id, NOT_FINITE) for document in shard.documents if document.row in bad]
     kept = [index for index, chunk in enumerate(chunks) if chunk.document.row not in bad]

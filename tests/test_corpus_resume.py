@@ -1,0 +1,225 @@
+"""Stopped at any moment and run again, a job comes out as if nothing had happened."""
+
+import os
+import random
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import pytest
+
+from embedding.corpus import SHARDS, CorpusError, Job, Shard, ShardReport, embed_shard
+from embedding.corpus.local import Turns
+from tests.cli import ROOT, command, run
+from tests.corpora import Corpus, contents, made_texts, manifest, table, write_jsonl
+
+SHARD = 4000
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows: list[object] = [{"id": n, "text": text} for n, text in enumerate(made_texts(400, longest=30))]
+    rows[3] = {"id": 3, "text": ""}
+    return write_jsonl(tmp_path_factory.mktemp("source") / "corpus.jsonl", rows)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(corpus: Corpus, source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    output = tmp_path_factory.mktemp("undisturbed") / "out"
+    corpus.embed(source, output, shard_chars=SHARD)
+    return contents(output)
+
+
+class Killed(Exception):
+    """Stands for a kill in this process."""
+
+
+def test_a_job_stopped_after_any_shard_goes_on_where_it_was(
+    corpus: Corpus, source: Path, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    made: list[int] = []
+
+    def stop_after(count: int) -> Iterator[None]:
+        for _ in range(count):
+            yield
+        raise Killed
+
+    for count in (1, 3, 2):
+        turns = stop_after(count)
+        with pytest.raises(Killed):
+            corpus.embed(source, output, corpus.map(output, lambda _, turns=turns: next(turns)), shard_chars=SHARD)
+        assert not (output / "manifest.json").exists()
+    before = {path.name: path.stat().st_mtime_ns for path in (output / SHARDS).glob("*.parquet")}
+    summary = corpus.embed(
+        source, output, corpus.map(output, lambda report: made.append(report.index)), shard_chars=SHARD
+    )
+
+    after = {path.name: path.stat().st_mtime_ns for path in (output / SHARDS).glob("*.parquet")}
+    assert contents(output) == undisturbed
+    assert len(before) >= 6
+    assert before.items() <= after.items()
+    assert summary.embedded == len(made) == len(after) - len(before)
+
+
+def test_a_job_killed_at_random_moments_comes_out_the_same_to_the_byte(
+    prepared_gemma: Path, source: Path, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    arguments = ["embed", str(source), "--output", str(output), "--model", str(prepared_gemma)]
+    arguments += ["--precision", "float32", "--shard-chars", str(SHARD)]
+    rng = random.Random(7)
+    kills = 0
+    for _ in range(5):
+        process = subprocess.Popen(
+            command(*arguments), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ}
+        )
+        done = len(list((output / SHARDS).glob("*.parquet"))) if output.exists() else 0
+        _wait_for(output / SHARDS, done + rng.randint(0, 2), process)
+        process.send_signal(signal.SIGKILL)
+        kills += process.wait() == -signal.SIGKILL
+
+    last = run(*arguments)
+
+    assert kills == 5
+    assert last.returncode == 0, last.stderr
+    assert contents(output) == undisturbed
+
+
+def _wait_for(folder: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+    """Until `folder` holds `count` shards, or one that is half written besides."""
+    while process.poll() is None:
+        if folder.exists() and (len(list(folder.glob("*.parquet"))) >= count and any(folder.glob(".*.tmp"))):
+            return
+
+
+def test_what_a_killed_run_left_half_written_is_removed(
+    corpus: Corpus, source: Path, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    corpus.embed(source, output, shard_chars=SHARD)
+    (first, second, *_) = sorted((output / SHARDS).glob("*.parquet"))
+    (output / SHARDS / f".{first.name}.0.tmp").write_bytes(b"half")
+    first.write_bytes(first.read_bytes()[:100])
+    second.unlink()
+
+    summary = corpus.embed(source, output, shard_chars=SHARD)
+
+    assert summary.embedded == 2
+    assert contents(output) == undisturbed
+
+
+def test_a_second_run_does_nothing(corpus: Corpus, source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    corpus.embed(source, output, shard_chars=SHARD)
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*.parquet")}
+
+    summary = corpus.embed(source, output, shard_chars=SHARD)
+
+    assert summary.embedded == 0
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("*.parquet")} == before
+
+
+def test_a_changed_input_redoes_only_what_changed(corpus: Corpus, source: Path, tmp_path: Path) -> None:
+    output, input = tmp_path / "out", tmp_path / "corpus.jsonl"
+    lines = source.read_text().splitlines(keepends=True)
+    input.write_text("".join(lines))
+    shards = corpus.embed(input, output, shard_chars=SHARD).shards
+    lines[200] = '{"id": "new", "text": "%s"}\n' % ("z" * len(made_texts(400, longest=30)[200]))
+    input.write_text("".join(lines))
+
+    summary = corpus.embed(input, output, shard_chars=SHARD)
+
+    assert summary.embedded < shards / 2
+    assert len(list((output / SHARDS).iterdir())) == summary.shards == manifest(output)["counts"]["shards"]
+    assert table(output)["id"].to_pylist()[199] == "new"
+
+
+def test_shards_embedded_elsewhere_and_in_any_order_come_out_the_same(
+    corpus: Corpus, source: Path, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    engine = Turns(corpus.engine)
+
+    def map(job: Job, shards: Iterator[Shard]) -> Iterator[ShardReport]:
+        with ThreadPoolExecutor(4) as pool:
+            tasks = [pool.submit(embed_shard, engine, job, shard, output / SHARDS) for shard in list(shards)[::-1]]
+            for task in as_completed(tasks):
+                yield task.result()
+
+    corpus.embed(source, output, map, shard_chars=SHARD)
+
+    assert contents(output) == undisturbed
+
+
+def test_no_more_shards_are_handed_out_than_may_be_under_way(corpus: Corpus, source: Path, tmp_path: Path) -> None:
+    from embedding.corpus import embed_corpus, open_source
+    from embedding.settings import CorpusSettings
+
+    output = tmp_path / "out"
+    most = 0
+
+    def map(job: Job, shards: Iterator[Shard]) -> Iterator[ShardReport]:
+        """Takes shards in a thread of its own, as fast as they come, as a map over containers does."""
+        nonlocal most
+        taken: list[Shard] = []
+        thread = threading.Thread(target=lambda: taken.extend(shards))
+        thread.start()
+        done = 0
+        while thread.is_alive() or done < len(taken):
+            if done < len(taken):
+                most = max(most, len(taken) - done)
+                yield embed_shard(corpus.engine, job, taken[done], output / SHARDS)
+                done += 1
+
+    embed_corpus(open_source(str(source)), output, CorpusSettings.read(shard_chars=SHARD), corpus.model, map, ahead=3)
+
+    assert 1 <= most <= 3
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"vector_format": "int8"}, ["vector format 'float32', not 'int8'"]),
+        ({"chunk_tokens": 50}, ["chunk tokens 192, not 50"]),
+        ({"id_column": "text"}, ["id 'id', not 'text'"]),
+    ],
+)
+def test_another_job_into_the_same_folder_is_refused(
+    corpus: Corpus, source: Path, options: dict[str, object], words: list[str], tmp_path: Path
+) -> None:
+    corpus.embed(source, tmp_path / "out", shard_chars=SHARD)
+    before = contents(tmp_path / "out")
+
+    with pytest.raises(CorpusError) as error:
+        corpus.embed(source, tmp_path / "out", shard_chars=SHARD, **options)
+
+    for word in [*words, "--output"]:
+        assert word in str(error.value)
+    assert contents(tmp_path / "out") == before
+
+
+def test_another_input_into_the_same_folder_is_refused(corpus: Corpus, source: Path, tmp_path: Path) -> None:
+    other = write_jsonl(tmp_path / "other.jsonl", [{"id": 1, "text": "granite"}])
+    corpus.embed(source, tmp_path / "out")
+
+    with pytest.raises(CorpusError, match=r"input 'corpus\.jsonl', not 'other\.jsonl'"):
+        corpus.embed(other, tmp_path / "out")
+
+
+def test_a_folder_of_other_things_is_left_alone(corpus: Corpus, source: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+
+    with pytest.raises(CorpusError, match="not empty"):
+        corpus.embed(source, tmp_path)
+
+
+def test_two_runs_into_one_folder_do_not_mix(corpus: Corpus, source: Path, tmp_path: Path) -> None:
+    def second(_: ShardReport) -> None:
+        with pytest.raises(CorpusError, match="another process"):
+            corpus.embed(source, tmp_path / "out")
+
+    assert corpus.embed(source, tmp_path / "out", corpus.map(tmp_path / "out", second)).embedded == 1
