@@ -28,7 +28,7 @@ def test_the_demo_prints_a_curl_line_that_answers_a_vector(tmp_path: Path) -> No
     with running(tmp_path, "--demo") as server:
         curl = server.wait_for("curl")
         address = server.wait_for("address").split()[-1]
-        token = server.wait_for("token").split()[-1]
+        token = server.wait_for("  token ").split()[-1]
 
         answer = subprocess.run(
             [*shlex.split(curl[curl.index("curl") :]), "--silent", "--show-error"], capture_output=True, check=True

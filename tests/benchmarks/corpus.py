@@ -25,21 +25,23 @@ from embedding.settings import CorpusSettings, Settings
 from tests.benchmarks.__main__ import machine
 from tests.benchmarks.engines import WORDS
 
-PARTS = 5
+PARTS = 10
 CALL_TEXTS = 256
-SHORTEST, LONGEST = 30, 400
+SHORTEST = 30
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="folder of a SentenceTransformer")
-    parser.add_argument("--documents", type=int, default=50_000, help=f"of {SHORTEST} to {LONGEST} words")
+    parser.add_argument("--documents", type=int, default=50_000, help="how many are made")
+    parser.add_argument("--longest", type=int, default=400, metavar="WORDS", help=f"of them, from {SHORTEST} up")
     parser.add_argument("--precision", default="float32")
     options = parser.parse_args()
     settings = Settings.read(model_id=str(options.model), precision=options.precision)
     engine, ready = load_engine(settings), make_ready(settings)
-    texts = list(_texts(options.documents))
-    print(f"{options.documents:,} documents, {engine.info.model} in {engine.info.precision} on {machine()}")
+    texts = list(_texts(options.documents, options.longest))
+    made = f"{options.documents:,} documents of {SHORTEST} to {options.longest} words"
+    print(f"{made}, {engine.info.model} in {engine.info.precision} on {machine()}")
     rates: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(PARTS):
@@ -55,10 +57,10 @@ def main() -> None:
         _command(_write(texts, Path(folder) / "all.jsonl"), Path(folder) / "all", options.model, options.precision)
 
 
-def _texts(count: int) -> Iterator[str]:
+def _texts(count: int, longest: int) -> Iterator[str]:
     rng = np.random.default_rng(5)
     for _ in range(count):
-        yield " ".join(rng.choice(WORDS, rng.integers(SHORTEST, LONGEST + 1)))
+        yield " ".join(rng.choice(WORDS, rng.integers(SHORTEST, longest + 1)))
 
 
 def _write(texts: list[str], path: Path) -> Path:
