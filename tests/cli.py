@@ -33,6 +33,21 @@ def run(
     )
 
 
+def peak_memory(*arguments: str) -> int:
+    """Run one command to its end; the megabytes that its process held at most (Linux)."""
+    code = f"""
+import sys
+from pathlib import Path
+from embedding.__main__ import main
+status = main({list(arguments)!r})
+print(next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line))
+sys.exit(status)
+"""
+    # Not the resource usage of a child: that counts what its parent held when it began.
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[-2]) // 1024
+
+
 class Running:
     """A server in a process of its own, and what it has printed."""
 

@@ -106,7 +106,7 @@ def recorded(output: Path) -> Job | None:
                 f"{output} has format {record['format']}, and this version writes {FORMAT}. {_elsewhere()}"
             )
         return Job.of(record)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorpusError(f"{output / JOB} can't be read ({error}). {_elsewhere()}") from None

@@ -5,9 +5,8 @@ nothing written. Both take turns, a part of the documents at a time; then the co
 """
 
 import argparse
+import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from embedding.model.load import make_ready
 from embedding.settings import CorpusSettings, Settings
 from tests.benchmarks.__main__ import machine
 from tests.benchmarks.engines import WORDS
+from tests.cli import peak_memory
 
 PARTS = 10
 CALL_TEXTS = 256
@@ -90,13 +90,13 @@ def _job(engine: Engine, ready: Path, file: Path, output: Path) -> None:
 
 
 def _command(file: Path, output: Path, model: Path, precision: str) -> None:
-    """The command as a user runs it, over all of them: what it says, and the most memory that it held."""
-    command = [sys.executable, "-m", "embedding", "embed", str(file), "--output", str(output)]
-    process = subprocess.Popen([*command, "--model", str(model), "--precision", precision], stderr=subprocess.DEVNULL)
-    _, _, usage = os.wait4(process.pid, 0)
-    print(
-        f"the command over all {file.stat().st_size / 1e6:,.0f} MB: {usage.ru_maxrss / 1024:,.0f} MB of memory at most"
-    )
+    """The command as a user runs it, over all of them."""
+    start = time.perf_counter()
+    peak = peak_memory("embed", str(file), "--output", str(output), "--model", str(model), "--precision", precision)
+    counts = json.loads((output / "manifest.json").read_text())["counts"]
+    rate = counts["documents"] / (time.perf_counter() - start)
+    size = file.stat().st_size / 1e6
+    print(f"the command over all {size:,.0f} MB: {rate:,.1f} texts/s from its start, {peak:,} MB of memory at most")
 
 
 if __name__ == "__main__":
