@@ -185,7 +185,9 @@ def refusal(reason: str) -> Any:
 
 # Whole corpora: `modal run modal_app.py --input papers.parquet --output vectors`.
 
-corpus_image = with_code(model_image.pip_install(*pinned("pyarrow", "fsspec")))
+corpus_layers = model_image.pip_install(*pinned("pyarrow", "fsspec"))
+corpus_image = with_code(corpus_layers)
+driver_image = with_code(corpus_layers.env({"HF_HUB_OFFLINE": "0"}))  # which may read a dataset of the hub
 inputs = modal.Volume.from_name("embedding-inputs", create_if_missing=True, version=2)
 vectors = modal.Volume.from_name("embedding-vectors", create_if_missing=True, version=2)
 INPUTS, VECTORS = Path("/inputs"), Path("/vectors")
@@ -217,43 +219,53 @@ class Corpus:
         return describe(self.engine, self.settings.model_id, make_ready(self.settings))
 
     @modal.method()
-    def embed(self, job: "Job", shard: "Shard", folder: str) -> "ShardReport":
+    def embed(self, job: "Job", shard: "Shard", folder: Path) -> "ShardReport":
         from embedding.corpus import embed_shard
 
-        report = embed_shard(self.engine, job, shard, VECTORS / folder)
+        report = embed_shard(self.engine, job, shard, folder)
         vectors.commit()
         return report
 
 
-@app.function(image=corpus_image, volumes={str(INPUTS): inputs, str(VECTORS): vectors}, cpu=2, memory=2048,
+@app.function(image=driver_image, volumes={str(INPUTS): inputs, str(VECTORS): vectors}, cpu=2, memory=2048,
               timeout=DAY, retries=3)  # fmt: skip
-def embed_corpus(address: str, output: str, options: dict[str, Any]) -> str:
-    """Hand the shards of the input at `address` to containers of Corpus; what it came to, in words.
+def embed_corpus(address: str, output: str, options: dict[str, Any]) -> tuple[bool, str]:
+    """Hand the shards of the input at `address` to containers of Corpus; whether it went well, and words for that.
 
     A container that is taken away is replaced, and the next one goes on where it stopped.
     """
-    from embedding.corpus import SHARDS, Progress, as_recorded, open_source, recorded
-    from embedding.corpus import embed_corpus as run
+    from embedding.corpus import CorpusError
+    from embedding.model import ModelUnavailable
+    from embedding.settings import SettingsError
+
+    try:
+        return True, drive(address, VECTORS / output, options)
+    except (CorpusError, ModelUnavailable, SettingsError) as error:
+        return False, str(error)  # to try again would change nothing
+
+
+def drive(address: str, output: Path, options: dict[str, Any]) -> str:
+    """The job of `embed_corpus`, in words."""
+    from embedding import corpus
+    from embedding.corpus.command import opened, said
     from embedding.settings import CorpusSettings, Settings
 
-    settings = Settings.read()
-    source = open_source(address, settings.hub_token)
-    begun = recorded(VECTORS / output)
-    precision = as_recorded(settings, begun).precision
-    model = Corpus(precision=precision).describe.remote()  # type: ignore[call-arg]
-    workers = Corpus(precision=model.precision)  # type: ignore[call-arg]
+    settings, wanted = Settings.read(), CorpusSettings.read(**options)
+    source = opened(address, settings.hub_token, wanted)
+    settings = corpus.as_recorded(settings, corpus.recorded(output))
+    model = Corpus(precision=settings.precision).describe.remote()
+    containers = Corpus(precision=model.precision)
 
     def in_containers(job: "Job", shards: "Iterator[Shard]") -> "Iterator[ShardReport]":
-        vectors.commit()  # the folder that the containers write to
-        calls = ((job, shard, f"{output}/{SHARDS}") for shard in shards)
-        yield from workers.embed.starmap(beside_the_loop(calls), order_outputs=False)
+        vectors.commit()  # the folder, for the containers to write to
+        calls = ((job, shard, output / corpus.SHARDS) for shard in shards)
+        yield from containers.embed.starmap(beside_the_loop(calls), order_outputs=False)
         vectors.reload()
 
-    progress = Progress()
-    summary = run(source, VECTORS / output, CorpusSettings.read(**options), model, in_containers, progress=progress,
-                  ahead=4 * (CORPUS_CONTAINERS or 1))  # fmt: skip
+    progress, ahead = corpus.Progress(), 4 * (CORPUS_CONTAINERS or 1)
+    summary = corpus.embed_corpus(source, output, wanted, model, in_containers, progress=progress, ahead=ahead)
     vectors.commit()
-    return summary.said(progress)
+    return said(summary, output, progress)
 
 
 async def beside_the_loop(items: Iterable[Any]) -> AsyncIterator[Any]:
@@ -279,7 +291,10 @@ def main(
                "chunk_tokens": chunk_tokens or None, "chunk_overlap": None if chunk_overlap < 0 else chunk_overlap,
                "vector_format": vector_format}  # fmt: skip
     address = input if "://" in input else str(INPUTS / uploaded(Path(input)))
-    print(embed_corpus.remote(address, output, options))
+    well, words = embed_corpus.remote(address, output, options)
+    if not well:
+        raise SystemExit(f"error: {words}")
+    print(words)
     print(f"To fetch them: modal volume get embedding-vectors {output} .")
 
 

@@ -3,17 +3,24 @@
 import asyncio
 import gc
 import importlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
+from embedding.model import Engine
+from embedding.serving import Service
+from embedding.settings import Settings
+from tests.cli import run
+from tests.corpora import made_texts, write_jsonl
 from tests.live import TOKEN
 
 modal = pytest.importorskip("modal")
+pytestmark = pytest.mark.filterwarnings("ignore:.* executing locally:UserWarning")
 
 Loader = Callable[..., ModuleType]
 
@@ -50,16 +57,22 @@ def test_the_class_serves_what_every_home_serves(modal_app: Loader) -> None:
 def test_what_the_snapshot_holds_has_no_token_and_takes_the_one_of_the_day(
     modal_app: Loader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    container = modal_app(auth_token="the-token-of-the-snapshot", HF_TOKEN="hf_thetokenofthesnapshot").Embedding()
-    container.load.local()
-    held = [thing for thing in gc.get_objects() if isinstance(thing, dict) and thing.get("auth_token") is not None]
-    monkeypatch.setenv("auth_token", "the-token-of-today")
+    then, today = "the-token-of-the-snapshot", "the-token-of-today"
+    load_now, held = Service.load_now, []
 
-    app = container.web.local()
+    def load_then_be_restored_elsewhere(service: Service) -> Engine:
+        engine = load_now(service)
+        settings = [thing for thing in gc.get_objects() if type(thing) is Settings]
+        held.extend(each for each in settings if then in (*each.tokens, each.hub_token))
+        monkeypatch.setenv("auth_token", today)
+        return engine
 
-    assert not [thing for thing in held if "the-token-of-the-snapshot" in str(thing["auth_token"])]
-    assert ask(app, Authorization="Bearer the-token-of-the-snapshot").status_code == 401
-    assert ask(app, Authorization="Bearer the-token-of-today").status_code == 200
+    monkeypatch.setattr(Service, "load_now", load_then_be_restored_elsewhere)
+    app = modal_app(auth_token=then, HF_TOKEN=then).Embedding().web.local()
+
+    assert not held
+    assert ask(app, Authorization=f"Bearer {then}").status_code == 401
+    assert ask(app, Authorization=f"Bearer {today}").status_code == 200
 
 
 def test_without_a_token_every_answer_says_what_to_create(modal_app: Loader) -> None:
@@ -69,3 +82,82 @@ def test_without_a_token_every_answer_says_what_to_create(modal_app: Loader) -> 
 
     assert answer.status_code == 503
     assert "modal secret create embedding auth_token=YOUR_TOKEN" in answer.json()["detail"]
+
+
+def test_the_layers_of_the_model_come_before_those_of_the_code(modal_app: Loader) -> None:
+    serves = modal_app().serves
+
+    assert not any(serves(Path(path)) for path in ("settings.py", "model/weights.py", "model/prepare/prepare.py"))
+    assert all(serves(Path(path)) for path in ("api/app.py", "serving/service.py", "corpus/run.py", "__main__.py"))
+
+
+def test_what_is_set_at_deploy_time_is_declared(modal_app: Loader) -> None:
+    app = modal_app(MIN_CONTAINERS="1", BUFFER_CONTAINERS="2", CPU_CORES="4", GPU="L4", PRECISION="float32")
+
+    assert (app.SCALING["min_containers"], app.SCALING["buffer_containers"]) == (1, 2)
+    assert (app.CONTAINER["cpu"], app.CONTAINER["gpu"], app.CONTAINER["enable_memory_snapshot"]) == (4, "L4", False)
+    assert app.chosen(app.MODEL)["ENGINE"] == "torch"
+    assert app.chosen(app.MODEL)["PRECISION"] == "float32"
+
+
+def test_a_variable_that_is_no_number_is_named(modal_app: Loader) -> None:
+    with pytest.raises(SystemExit, match="MIN_CONTAINERS is 'one'"):
+        modal_app(MIN_CONTAINERS="one")
+
+
+class Method:
+    """Stands in for a method of a Modal class: `remote` here, and `starmap` over threads, in no order."""
+
+    def __init__(self, method: Any) -> None:
+        self.remote = self._call = method.local
+
+    def starmap(self, calls: AsyncIterator[Any], *, order_outputs: bool) -> Iterator[Any]:
+        assert not order_outputs
+        arguments = asyncio.run(collected(calls))
+        with ThreadPoolExecutor(2) as threads:
+            for done in as_completed([threads.submit(self._call, *each) for each in arguments]):
+                yield done.result()
+
+
+async def collected(items: AsyncIterator[Any]) -> list[Any]:
+    return [item async for item in items]
+
+
+class NoVolume:
+    """Stands in for a volume that is this machine's disk."""
+
+    def commit(self) -> None: ...
+
+    reload = commit
+
+
+def test_a_corpus_in_containers_gives_the_files_that_one_machine_gives(
+    modal_app: Loader, tiny_gemma: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = modal_app(PRECISION="float32")
+    corpus = write_jsonl(tmp_path / "papers.jsonl", [{"text": text} for text in made_texts(60)])
+    real = app.Corpus
+
+    def stand_in(precision: str) -> SimpleNamespace:
+        container = real(precision=precision)
+        return SimpleNamespace(describe=Method(container.describe), embed=Method(container.embed))
+
+    monkeypatch.setattr(app, "Corpus", stand_in)
+    monkeypatch.setattr(app, "vectors", NoVolume())
+    well, words = app.embed_corpus.local(str(corpus), str(tmp_path / "there"), {"shard_chars": 800})
+    here = run("embed", str(corpus), "--output", str(tmp_path / "here"), "--shard-chars", "800")
+
+    assert well, words
+    assert here.returncode == 0, here.stderr
+    assert "60 documents" in words
+    files = {path.relative_to(tmp_path / "here") for path in (tmp_path / "here").rglob("*") if path.is_file()}
+    assert len(files) > 5
+    for path in files:
+        assert (tmp_path / "there" / path).read_bytes() == (tmp_path / "here" / path).read_bytes(), path
+
+
+def test_an_input_that_can_not_be_read_is_no_reason_to_try_again(modal_app: Loader, tmp_path: Path) -> None:
+    well, words = modal_app().embed_corpus.local(str(tmp_path / "none.jsonl"), str(tmp_path / "out"), {})
+
+    assert not well
+    assert "none.jsonl" in words

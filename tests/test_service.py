@@ -10,9 +10,11 @@ import httpx
 import numpy as np
 import pytest
 
-from embedding.model import Tokens
+from embedding.model import Tokens, load_engine
 from embedding.model.machine import available_cores
+from embedding.serving import Embeddings, NotReady, Service
 from embedding.serving.scheduler import Scheduler
+from embedding.settings import Settings
 from tests.live import live
 
 
@@ -161,3 +163,24 @@ def test_cores_are_those_of_the_container(files: dict[str, str], cores: int | No
         (tmp_path / name).write_text(content)
 
     assert available_cores(tmp_path) == (cores or available_cores(tmp_path / "nothing"))
+
+
+def test_a_service_that_drains_answers_what_is_under_way_and_takes_nothing_new(prepared_gemma: Path) -> None:
+    engine = load_engine(Settings.read(model_id=str(prepared_gemma), precision="float32"))
+    service = Service(lambda report: engine, max_batch_tokens=None, max_concurrent_requests=8)
+    service.load_now()
+
+    async def drain_while_embedding() -> tuple[Embeddings, list[BaseException | Embeddings]]:
+        under_way = asyncio.create_task(service.embed(["lattice"], "query"))
+        await asyncio.sleep(0)
+        draining = asyncio.create_task(service.drain())
+        await asyncio.sleep(0)
+        late = await asyncio.gather(service.embed(["late"], "query"), return_exceptions=True)
+        await draining
+        assert under_way.done()
+        return await under_way, late
+
+    answered, (late,) = asyncio.run(drain_while_embedding())
+
+    assert answered.vectors.shape == (1, 96)
+    assert isinstance(late, NotReady)

@@ -14,7 +14,7 @@ from embedding.model import Task, TextTooLong
 from embedding.serving import Service
 
 MAX_FIELDS = 16
-EXAMPLES = [
+EXAMPLES: list[Any] = [
     {"query": "What is machine learning?"},
     {"query": ["Galaxies form when gas cools.", "Bread rises when yeast ferments."], "task": "document"},
 ]

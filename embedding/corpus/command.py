@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from embedding.corpus.columns import Columns, choose
+from embedding.corpus.files import claimed
 from embedding.corpus.job import Job, as_recorded, describe, recorded
 from embedding.corpus.local import local_map
 from embedding.corpus.progress import Progress
@@ -14,7 +15,7 @@ from embedding.corpus.rejects import REJECTS
 from embedding.corpus.run import SHARDS, Summary, embed_corpus
 from embedding.corpus.shard_file import ShardReport
 from embedding.corpus.shards import Shard
-from embedding.corpus.source import open_source
+from embedding.corpus.source import Source, open_source
 from embedding.demo import demo_settings
 from embedding.model.load import load_engine, make_ready
 from embedding.settings import CorpusSettings, Settings
@@ -27,13 +28,8 @@ def embed(settings: Settings, corpus: CorpusSettings, address: str, output: Path
     """
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, _stop)
-    source = open_source(address, settings.hub_token)
-    types = source.types()
-    columns = choose(types, corpus) if types else Columns(text=None)
-    print(f"{source.name}: {len(source.files)} {source.kind.name} file(s), {columns}", flush=True)
-    # Of a model that is a folder the last part: wherever it lies, its files tell it from others.
+    source = opened(address, settings.hub_token, corpus)
     name = "demo" if settings.demo else settings.model_id
-    name = Path(name).name if Path(name).is_dir() else name
     settings = as_recorded(demo_settings(settings), recorded(output))
     folder = make_ready(settings)
     engine = load_engine(settings)
@@ -42,12 +38,23 @@ def embed(settings: Settings, corpus: CorpusSettings, address: str, output: Path
     def map(job: Job, shards: Iterator[Shard]) -> Iterator[ShardReport]:
         return local_map(engine, job, shards, output / SHARDS, progress.tick)
 
-    summary = embed_corpus(source, output, corpus, describe(engine, name, folder), map, progress=progress)
-    print(_said(summary, output, progress))
+    with claimed(output):
+        summary = embed_corpus(source, output, corpus, describe(engine, name, folder), map, progress=progress)
+    print(said(summary, output, progress))
     return 0
 
 
-def _said(summary: Summary, output: Path, progress: Progress) -> str:
+def opened(address: str, token: str | None, corpus: CorpusSettings) -> Source:
+    """The input at `address`, once it is printed what was found there and which of its columns are taken."""
+    source = open_source(address, token)
+    types = source.types()
+    columns = choose(types, corpus) if types else Columns(text=None)
+    print(f"{source.name}: {len(source.files)} {source.kind.name} file(s), {columns}", flush=True)
+    return source
+
+
+def said(summary: Summary, output: Path, progress: Progress) -> str:
+    """What a job came to, in words."""
     if summary.embedded == 0:
         first = f"{output} was complete already"
     else:

@@ -65,11 +65,14 @@ class Job:
 
 
 def describe(engine: Engine, name: str, folder: Path) -> Model:
-    """What `engine` is, loaded from the model's `folder`; `name` is what its user calls it."""
+    """What `engine` is, loaded from the model's `folder`; `name` is what its user calls it.
+
+    Of a name that is a path the last part: wherever it lies, its files tell it from others.
+    """
     info, prompt = engine.info, task_prompt(engine.prompts, "document")
     (bare,) = engine.tokenize([""], "document")
     return Model(
-        name=name,
+        name=Path(name).name if Path(name).is_dir() else name,
         revision=_revision(folder),
         engine=info.engine,
         precision=info.precision,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from embedding.corpus.columns import Columns, choose
 from embedding.corpus.errors import CorpusError
-from embedding.corpus.files import claimed, clear_unfinished, unwritable, write_whole
+from embedding.corpus.files import clear_unfinished, unwritable, write_whole
 from embedding.corpus.job import Job, Model, begin, make_job
 from embedding.corpus.progress import Progress
 from embedding.corpus.rejects import Rejects
@@ -79,10 +79,11 @@ def embed_corpus(
     """
     columns = choose(source.types(), settings) if source.types() else Columns(text=None)
     job = make_job(source.name, model, columns, settings)
-    with claimed(output):
-        begin(output, job)
-        with Rejects() as rejects:
-            return _Run(source, output, job, rejects, progress or Progress(), ahead).through(map)
+    with _writing(output):
+        output.mkdir(parents=True, exist_ok=True)
+    begin(output, job)
+    with Rejects() as rejects:
+        return _Run(source, output, job, rejects, progress or Progress(), ahead).through(map)
 
 
 class _Run:
