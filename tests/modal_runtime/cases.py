@@ -7,11 +7,14 @@ Run beside a harness that deploys `modal_app` there and brings `deployed`, `serv
 import json
 import os
 import re
+import threading
+import time
 
+import modal
 import pytest
 from modal._serialization import serialize_data_format
 from modal_proto import api_pb2
-from test.container_test_helpers import _run_container_auto, _unwrap_generator
+from test.container_test_helpers import _run_container_auto, _run_container_process_auto, _unwrap_generator
 from test_modal_runtime import deployed, names, web
 
 __all__ = ["deployed"]
@@ -105,3 +108,39 @@ def test_the_page_is_served(servicer, deployed):
 
     assert status == 200
     assert b"<!doctype html>" in answer.lower()
+
+
+def test_a_container_in_a_process_of_its_own_says_what_its_start_took(servicer, deployed, tmp_path, capfd):
+    begun = time.perf_counter()
+    with _run_container_process_auto(
+        servicer, tmp_path, "Embedding.*", deployed, inputs=[], env={"MODAL_SERVER_URL": servicer.container_addr}
+    ) as process:
+        said = next(line for line in process.stdout if line.startswith(b"start: "))
+        ready = time.perf_counter() - begun
+
+    with capfd.disabled():
+        print(f"\nnew process, ready after {ready:.2f} s;", said.decode().strip())
+
+
+def test_the_map_goes_on_while_the_next_shard_waits_for_an_answer(servicer, client):
+    import modal_app
+
+    app, room = modal.App(), threading.Semaphore(2)
+    double = app.function()(servicer.function_body(_double))
+
+    def numbers():
+        for number in range(20):
+            room.acquire()
+            yield (number,)
+
+    with app.run(client=client):
+        answers = []
+        for answer in double.starmap(modal_app.beside_the_loop(numbers()), order_outputs=False):
+            answers.append(answer)
+            room.release()
+
+    assert sorted(answers) == [2 * number for number in range(20)]
+
+
+def _double(number):
+    return 2 * number
