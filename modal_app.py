@@ -6,9 +6,11 @@ From top to bottom: what may be set at deploy time, the image, the class that an
 import asyncio
 import os
 import random
+import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
-from pathlib import Path
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import modal
@@ -29,8 +31,10 @@ def variable(name: str, default: int | None) -> int | None:
     return int(given) if given else None
 
 
-# The README's table of variables says what each is for.
+# The README's table of variables says what each is for. They are read where the app is deployed from: in a container
+# they may differ, and nothing that runs there asks for them.
 GPU = os.environ.get("GPU") or None
+ENGINE = os.environ.get("ENGINE") or ("torch" if GPU else "onnx")
 # A snapshot with a GPU is an experiment of Modal's, so there it has to be asked for.
 SNAPSHOT = bool(variable("SNAPSHOT", 0 if GPU else 1))
 CONTAINER: dict[str, Any] = {
@@ -56,8 +60,8 @@ MODEL = {
     "MODEL_ID": None,
     "MODEL_REVISION": None,
     # One precision for all containers, whatever processor each gets.
-    "ENGINE": "torch" if GPU else "onnx",
-    "PRECISION": "bfloat16" if GPU else "int8",
+    "ENGINE": ENGINE,
+    "PRECISION": "int8" if ENGINE == "onnx" else "bfloat16" if GPU else "float32",
 }
 LIMITS = dict.fromkeys(
     ("MAX_CLIENT_BATCH", "MAX_BATCH_TOKENS", "MAX_CONCURRENT_REQUESTS", "MAX_BODY_BYTES", "LOG_LEVEL")
@@ -97,13 +101,13 @@ def serves(path: Path) -> bool:
 
 # The model goes into the image, so that a container neither downloads nor prepares: in one step with what only
 # preparing needs, which is gone when the step ends. The onnx engine serves without torch.
-TORCH = "-r /build/requirements.txt"
-if GPU:
+TORCH = ("" if GPU else "--extra-index-url https://download.pytorch.org/whl/cpu ") + "-r /build/requirements.txt"
+if ENGINE == "torch":
     PREPARE = f"pip install {TORCH} && PYTHONPATH=/build python -m embedding.model"
 else:
     PREPARE = (
         "python -m venv --system-site-packages /opt/torch"
-        f" && /opt/torch/bin/pip install --extra-index-url https://download.pytorch.org/whl/cpu {TORCH}"
+        f" && /opt/torch/bin/pip install {TORCH}"
         " && PYTHONPATH=/build /opt/torch/bin/python -m embedding.model"
         " && rm -rf /opt/torch $HF_HOME/hub $HF_HOME/xet"
     )
@@ -137,7 +141,7 @@ class Embedding:
 
     @modal.enter(snap=SNAPSHOT)
     def load(self) -> None:
-        """Into the snapshot, so nothing here has a token, a socket or a thread of its own."""
+        """Into the snapshot, so what is made here keeps no token, socket or thread of ours."""
         start = time.perf_counter()
         from embedding.api.app import create_service
         from embedding.model import warm_up
@@ -159,7 +163,7 @@ class Embedding:
 
     @modal.asgi_app()
     def web(self) -> Any:
-        """After a restore, which gave every container the same random state, and perhaps a new token."""
+        """After a restore, which gives all containers one random state, and may have brought a new token."""
         from embedding.api import create_app
         from embedding.settings import Settings, SettingsError
 
@@ -192,6 +196,7 @@ inputs = modal.Volume.from_name("embedding-inputs", create_if_missing=True, vers
 vectors = modal.Volume.from_name("embedding-vectors", create_if_missing=True, version=2)
 INPUTS, VECTORS = Path("/inputs"), Path("/vectors")
 DAY = 24 * 60 * 60
+LOOK_AGAIN = 0.02
 
 
 @app.cls(**CONTAINER, image=corpus_image, volumes={str(VECTORS): vectors}, max_containers=CORPUS_CONTAINERS, retries=3,
@@ -222,30 +227,33 @@ class Corpus:
     def embed(self, job: "Job", shard: "Shard", folder: Path) -> "ShardReport":
         from embedding.corpus import embed_shard
 
+        folder.mkdir(parents=True, exist_ok=True)  # a volume as it was when this container began may not have it
         report = embed_shard(self.engine, job, shard, folder)
         vectors.commit()
         return report
 
 
 @app.function(image=driver_image, volumes={str(INPUTS): inputs, str(VECTORS): vectors}, cpu=2, memory=2048,
-              timeout=DAY, retries=3)  # fmt: skip
-def embed_corpus(address: str, output: str, options: dict[str, Any]) -> tuple[bool, str]:
-    """Hand the shards of the input at `address` to containers of Corpus; whether it went well, and words for that.
+              timeout=DAY, retries=3, max_containers=1)  # fmt: skip
+def embed_corpus(address: str, output: str, options: dict[str, Any], containers: int) -> tuple[bool, str]:
+    """Hand the shards of the input at `address` to `containers` of Corpus; whether it went well, and words for that.
 
-    A container that is taken away is replaced, and the next one goes on where it stopped.
+    One job at a time. A container that is taken away is replaced, and the next one goes on where it stopped.
     """
     from embedding.corpus import CorpusError
     from embedding.model import ModelUnavailable
     from embedding.settings import SettingsError
 
+    for volume in (inputs, vectors):
+        volume.reload()
     try:
-        return True, drive(address, VECTORS / output, options)
+        return True, drive(address, VECTORS / output, options, 4 * containers)
     except (CorpusError, ModelUnavailable, SettingsError) as error:
         return False, str(error)  # to try again would change nothing
 
 
-def drive(address: str, output: Path, options: dict[str, Any]) -> str:
-    """The job of `embed_corpus`, in words."""
+def drive(address: str, output: Path, options: dict[str, Any], ahead: int) -> str:
+    """The job of `embed_corpus`, with at most `ahead` shards handed out and not answered; what it came to, in words."""
     from embedding import corpus
     from embedding.corpus.command import opened, said
     from embedding.settings import CorpusSettings, Settings
@@ -259,19 +267,23 @@ def drive(address: str, output: Path, options: dict[str, Any]) -> str:
     def in_containers(job: "Job", shards: "Iterator[Shard]") -> "Iterator[ShardReport]":
         vectors.commit()  # the folder, for the containers to write to
         calls = ((job, shard, output / corpus.SHARDS) for shard in shards)
-        yield from containers.embed.starmap(beside_the_loop(calls), order_outputs=False)
+        room = threading.Semaphore(ahead)
+        for report in containers.embed.starmap(bounded(calls, room), order_outputs=False):
+            room.release()
+            yield report
         vectors.reload()
 
-    progress, ahead = corpus.Progress(), 4 * (CORPUS_CONTAINERS or 1)
-    summary = corpus.embed_corpus(source, output, wanted, model, in_containers, progress=progress, ahead=ahead)
+    progress = corpus.Progress()
+    summary = corpus.embed_corpus(source, output, wanted, model, in_containers, progress=progress)
     vectors.commit()
     return said(summary, output, progress)
 
 
-async def beside_the_loop(items: Iterable[Any]) -> AsyncIterator[Any]:
-    """`items`, each waited for in a thread: Modal's map reads them on the loop by which answers come in."""
-    iterator, end = iter(items), object()
-    while (item := await asyncio.to_thread(next, iterator, end)) is not end:
+async def bounded(items: Iterable[Any], room: threading.Semaphore) -> AsyncIterator[Any]:
+    """`items`, each once there is `room` for it. Modal's map reads them on the loop by which its answers come in."""
+    for item in items:
+        while not room.acquire(blocking=False):
+            await asyncio.sleep(LOOK_AGAIN)
         yield item
 
 
@@ -290,8 +302,11 @@ def main(
     options = {"text_column": text_column or None, "title_column": title_column or None, "id_column": id_column or None,
                "chunk_tokens": chunk_tokens or None, "chunk_overlap": None if chunk_overlap < 0 else chunk_overlap,
                "vector_format": vector_format}  # fmt: skip
-    address = input if "://" in input else str(INPUTS / uploaded(Path(input)))
-    well, words = embed_corpus.remote(address, output, options)
+    within = PurePosixPath(output)
+    if within.is_absolute() or not within.parts or ".." in within.parts:
+        raise SystemExit(f"error: --output {output!r} must be the name of a folder, which will be on a volume.")
+    address = input if "://" in input else str(INPUTS / uploaded(Path(input).expanduser().resolve()))
+    well, words = embed_corpus.remote(address, output, options, CORPUS_CONTAINERS)
     if not well:
         raise SystemExit(f"error: {words}")
     print(words)
@@ -299,9 +314,11 @@ def main(
 
 
 def uploaded(path: Path) -> str:
-    """Put a file or folder on the volume of inputs; the name that it has there."""
+    """Put a file or folder on the volume of inputs, in the place of what had its name; that name."""
     if not path.exists():
         raise SystemExit(f"error: there is no file or folder {path}.")
+    with suppress(FileNotFoundError, modal.exception.NotFoundError):
+        inputs.remove_file(f"/{path.name}", recursive=True)
     with inputs.batch_upload(force=True) as batch:
         if path.is_dir():
             batch.put_directory(path, f"/{path.name}")

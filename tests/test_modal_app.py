@@ -131,10 +131,20 @@ class NoVolume:
     reload = commit
 
 
-def test_a_corpus_in_containers_gives_the_files_that_one_machine_gives(
-    modal_app: Loader, tiny_gemma: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def on_disk(modal_app: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The app with this machine's disk for its volumes: vectors go to `tmp_path`."""
     app = modal_app(PRECISION="float32")
+    monkeypatch.setattr(app, "VECTORS", tmp_path)
+    monkeypatch.setattr(app, "inputs", NoVolume())
+    monkeypatch.setattr(app, "vectors", NoVolume())
+    return app
+
+
+def test_a_corpus_in_containers_gives_the_files_that_one_machine_gives(
+    on_disk: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = on_disk
     corpus = write_jsonl(tmp_path / "papers.jsonl", [{"text": text} for text in made_texts(60)])
     real = app.Corpus
 
@@ -143,8 +153,7 @@ def test_a_corpus_in_containers_gives_the_files_that_one_machine_gives(
         return SimpleNamespace(describe=Method(container.describe), embed=Method(container.embed))
 
     monkeypatch.setattr(app, "Corpus", stand_in)
-    monkeypatch.setattr(app, "vectors", NoVolume())
-    well, words = app.embed_corpus.local(str(corpus), str(tmp_path / "there"), {"shard_chars": 800})
+    well, words = app.embed_corpus.local(str(corpus), "there", {"shard_chars": 800}, containers=100)
     here = run("embed", str(corpus), "--output", str(tmp_path / "here"), "--shard-chars", "800")
 
     assert well, words
@@ -156,8 +165,21 @@ def test_a_corpus_in_containers_gives_the_files_that_one_machine_gives(
         assert (tmp_path / "there" / path).read_bytes() == (tmp_path / "here" / path).read_bytes(), path
 
 
-def test_an_input_that_can_not_be_read_is_no_reason_to_try_again(modal_app: Loader, tmp_path: Path) -> None:
-    well, words = modal_app().embed_corpus.local(str(tmp_path / "none.jsonl"), str(tmp_path / "out"), {})
+def test_an_input_that_can_not_be_read_is_no_reason_to_try_again(on_disk: ModuleType, tmp_path: Path) -> None:
+    well, words = on_disk.embed_corpus.local(str(tmp_path / "none.jsonl"), "out", {}, containers=1)
 
     assert not well
     assert "none.jsonl" in words
+
+
+@pytest.mark.parametrize("output", ["/home/me/vectors", "../vectors", "a/../../b", "."])
+def test_an_output_that_is_not_on_the_volume_is_refused(modal_app: Loader, output: str) -> None:
+    with pytest.raises(SystemExit, match="must be the name of a folder"):
+        modal_app().main.info.raw_f("papers.parquet", output)
+
+
+def test_torch_without_a_card_keeps_torch_and_the_weights(modal_app: Loader) -> None:
+    app = modal_app(ENGINE="torch")
+
+    assert "rm -rf" not in app.PREPARE
+    assert app.chosen(app.MODEL)["PRECISION"] == "float32"

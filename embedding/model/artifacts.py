@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,13 +38,15 @@ def prepared(
     """
     for kind in _kinds(precision):
         if is_prepared(folder := _place(source, name, kind)):
+            with suppress(OSError):  # a cache that is only read is as good
+                _name(folder, name, revision, kind)
             return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f"{folder.name}.lock")):
             if not is_prepared(folder):  # another process may have made it meanwhile
                 _prepare(source, folder, name, kind, report)
-            _entry(name, revision, kind).write_text(folder.name)
+            _name(folder, name, revision, kind)
     except OSError as error:
         raise ModelUnavailable(f"{folder.parent} can't be written to ({error.strerror}). Set HF_HOME.") from None
     return folder
@@ -67,6 +70,12 @@ def known(name: str, revision: str = "main", precision: str = "auto") -> Path | 
 def _kinds(precision: str) -> list[str]:
     """The kinds of folder that have `precision`, the one to make for it last."""
     return ["auto", precision] if precision in PRECISIONS else ["auto"]
+
+
+def _name(folder: Path, name: str, revision: str, kind: str) -> None:
+    entry = _entry(name, revision, kind)
+    if not entry.exists():
+        entry.write_text(folder.name)
 
 
 def _entry(name: str, revision: str, precision: str) -> Path:

@@ -122,21 +122,22 @@ def test_a_container_in_a_process_of_its_own_says_what_its_start_took(servicer, 
         print(f"\nnew process, ready after {ready:.2f} s;", said.decode().strip())
 
 
-def test_the_map_goes_on_while_the_next_shard_waits_for_an_answer(servicer, client):
+def test_the_map_hands_out_no_more_than_there_is_room_for_and_goes_on(servicer, client):
     import modal_app
 
-    app, room = modal.App(), threading.Semaphore(2)
+    app, room, read = modal.App(), threading.Semaphore(2), []
     double = app.function()(servicer.function_body(_double))
 
     def numbers():
         for number in range(20):
-            room.acquire()
+            read.append(number)
             yield (number,)
 
     with app.run(client=client):
         answers = []
-        for answer in double.starmap(modal_app.beside_the_loop(numbers()), order_outputs=False):
+        for answer in double.starmap(modal_app.bounded(numbers(), room), order_outputs=False):
             answers.append(answer)
+            assert len(read) <= len(answers) + 2
             room.release()
 
     assert sorted(answers) == [2 * number for number in range(20)]
@@ -144,3 +145,17 @@ def test_the_map_goes_on_while_the_next_shard_waits_for_an_answer(servicer, clie
 
 def _double(number):
     return 2 * number
+
+
+def test_a_call_that_fails_ends_the_map(servicer, client):
+    import modal_app
+
+    app, room = modal.App(), threading.Semaphore(2)
+    fail = app.function()(servicer.function_body(_fail))
+
+    with app.run(client=client), pytest.raises(ZeroDivisionError):
+        list(fail.starmap(modal_app.bounded(((number,) for number in range(20)), room), order_outputs=False))
+
+
+def _fail(number):
+    return number / 0
