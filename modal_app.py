@@ -53,6 +53,7 @@ SCALING: dict[str, Any] = {
 }
 MAX_REQUESTS = variable("MAX_REQUESTS", 64)
 TARGET_REQUESTS = variable("TARGET_REQUESTS", 16)
+CORPUS_IDLE_SECONDS = 60
 CORPUS_CONTAINERS = variable("CORPUS_CONTAINERS", 10 if GPU else 100)
 
 # Options of embedding/settings.py that are fixed at deploy time: what is set here goes into the image.
@@ -200,7 +201,7 @@ LOOK_AGAIN = 0.02
 
 
 @app.cls(**CONTAINER, image=corpus_image, volumes={str(VECTORS): vectors}, max_containers=CORPUS_CONTAINERS, retries=3,
-         timeout=3600, scaledown_window=60)  # fmt: skip
+         timeout=3600, scaledown_window=CORPUS_IDLE_SECONDS)  # fmt: skip
 class Corpus:
     """A container that embeds shards, one at a time, each into a file of the volume."""
 

@@ -27,7 +27,7 @@ from operator import attrgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.benchmarks.plan import BOOT_SECONDS, IDLE_SECONDS, PROCESS_START_SECONDS, container_dollars
+from tests.benchmarks.plan import BOOT_SECONDS, PROCESS_START_SECONDS, container_dollars
 from tests.benchmarks.traffic import Traffic, arrivals
 
 # README, Figures: HTTP requests a second in int8, for one client and for sixteen, who ran on the same two cores.
@@ -36,14 +36,14 @@ ONE_CLIENT_RATE, FULL_RATE, FULL = 53.0, 69.7, 16
 
 @dataclass(frozen=True)
 class Policy:
-    """The autoscaler's settings, by Modal's names."""
+    """The autoscaler's settings, by Modal's names, and as in modal_app.py."""
 
     min_containers: int = 0
-    max_containers: int = 100
+    max_containers: int = 20
     buffer_containers: int = 0
-    scaledown_window: float = IDLE_SECONDS
-    max_inputs: int = 32  # as in modal_app.py
-    target_inputs: int = 32
+    scaledown_window: float = 300
+    max_inputs: int = 64
+    target_inputs: int = 16
     max_batch: int = FULL
 
 

@@ -40,13 +40,13 @@ PEAKS = {
 }
 GFLOP_PER_TOKEN = 0.21  # twice the 101 million weights of 24 layers, and the attention of a text of about 100 tokens
 
-CORES, MEMORY_GIB = 2, 4  # of a container in modal_app.py, with a GPU or without
-# README, Figures: 32 texts of 22 tokens in one call on two cores, seconds a text; and process start to first vector.
+CORES, MEMORY_GIB, MEMORY_GIB_BESIDE_GPU = 2, 1.5, 8  # of a container in modal_app.py
+# README, Figures: 32 texts of 22 tokens in one call on two cores, seconds a text.
 CPU_SECONDS = {"int8": 0.0063, "float32": 0.0122}
 CPU_TOKENS = 22
-PROCESS_START_SECONDS = 1.49
+PROCESS_START_SECONDS = 2.3  # README, Deploy to Modal: from a container's process to ready
 BOOT_SECONDS = 1.0  # assumed: from "a container is wanted" to "our process starts"; the platform's part, not measured
-IDLE_SECONDS = 300  # scaledown_window in modal_app.py: paid after a container's last text
+IDLE_SECONDS = 60  # of a corpus's containers in modal_app.py: paid after the last text
 MOST_CONTAINERS, MOST_GPUS = 100, 10  # at once on Modal's Starter plan
 JOBS = {1_000: "1 thousand", 1_000_000: "1 million", 100_000_000: "100 million", 10_000_000_000: "10 billion"}
 
@@ -104,7 +104,8 @@ def at_best(machine: Machine) -> Machine:
 
 def container_dollars(gpu_second: float = 0) -> float:
     """Dollars an hour of a container of modal_app.py, with a card of that price a second."""
-    return 3600 * (CORES * CORE + MEMORY_GIB * GIB + gpu_second)
+    memory = MEMORY_GIB_BESIDE_GPU if gpu_second else MEMORY_GIB
+    return 3600 * (CORES * CORE + memory * GIB + gpu_second)
 
 
 def listed_machines(most_containers: int, most_gpus: int) -> list[Machine]:
