@@ -94,12 +94,13 @@ def test_a_caller_that_left_is_not_computed_for() -> None:
         engine = Recorder()
         scheduler = Scheduler(engine.embed, 10)
         caller = asyncio.create_task(scheduler.embed(texts(*[10] * 50)))
-        await asyncio.sleep(0.05)
+        while not engine.calls:
+            await asyncio.sleep(0)
         caller.cancel()
 
         await scheduler.embed(texts(3))
 
-        assert len(engine.calls) < 10
+        assert len(engine.calls) < 5
         scheduler.close()
 
     asyncio.run(leave())
@@ -135,7 +136,7 @@ def test_callers_who_hang_up_leave_room_for_others(tiny_gemma: Path) -> None:
     with live(model_id=str(tiny_gemma), max_concurrent_requests=2, max_batch_tokens=200, precision="float32") as client:
         for _ in range(2):
             with pytest.raises(httpx.ReadTimeout):
-                client.post("/predict", json={"query": ["entropy " * 500] * 128}, timeout=0.2)
+                client.post("/predict", json={"query": ["entropy " * 500] * 128}, timeout=0.05)
 
         statuses = []
         while 200 not in statuses and len(statuses) < 100:
