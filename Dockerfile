@@ -24,13 +24,11 @@ COPY embedding/model embedding/model
 ARG MODEL_ID
 ARG MODEL_REVISION
 ARG ENGINE=onnx
-# Of a model prepared for the onnx engine the image holds int8 alone, which is the smallest; auto: float32 too.
 ARG PRECISION
 ARG HF_ENDPOINT=https://huggingface.co
 RUN --mount=type=secret,id=HF_TOKEN,required=false \
     mkdir -p "$HF_HOME" && \
     if [ -s /run/secrets/HF_TOKEN ] || [ -n "$MODEL_ID" ]; then \
-        if [ "$ENGINE" != torch ]; then export PRECISION="${PRECISION:-int8}"; fi && \
         HF_TOKEN="$(cat /run/secrets/HF_TOKEN 2>/dev/null)" python -m embedding.model && \
         if [ "$ENGINE" != torch ]; then rm -rf "$HF_HOME/hub" "$HF_HOME/xet" /opt/torch/*; fi; \
     fi
@@ -39,6 +37,7 @@ FROM base
 COPY --from=model /opt/torch /opt/torch
 COPY --from=model --chown=1000:1000 /home/user/.cache /home/user/.cache
 COPY embedding embedding
+RUN python -m compileall -q embedding
 ARG MODEL_ID
 ARG MODEL_REVISION
 ARG ENGINE=onnx
@@ -47,6 +46,6 @@ ENV MODEL_ID=$MODEL_ID MODEL_REVISION=$MODEL_REVISION ENGINE=$ENGINE PRECISION=$
 USER user
 EXPOSE 7860
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20m \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ.get(\"PORT\", 7860)}/health', timeout=4)"]
+    CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('PORT') or 7860), timeout=4); c.request('GET', '/health'); sys.exit(c.getresponse().status != 200)"]
 # A model that is not in the image goes to a Space's persistent storage, where it has one.
 CMD ["sh", "-c", "if [ -w /data ] && [ -z \"$(ls -A \"$HF_HOME\" 2>/dev/null)\" ]; then export HF_HOME=/data/huggingface; fi; exec python -m embedding"]

@@ -60,9 +60,8 @@ CORPUS_CONTAINERS = variable("CORPUS_CONTAINERS", 10 if GPU else 100)
 MODEL = {
     "MODEL_ID": None,
     "MODEL_REVISION": None,
-    # One precision for all containers, whatever processor each gets.
     "ENGINE": ENGINE,
-    "PRECISION": "int8" if ENGINE == "onnx" else "bfloat16" if GPU else "float32",
+    "PRECISION": "bfloat16" if GPU else None,  # on a CPU the one that the image was prepared in
 }
 LIMITS = dict.fromkeys(
     ("MAX_CLIENT_BATCH", "MAX_BATCH_TOKENS", "MAX_CONCURRENT_REQUESTS", "MAX_BODY_BYTES", "LOG_LEVEL")

@@ -252,7 +252,7 @@ def test_rates_that_no_line_fits_are_refused(rates: tuple[float, float, int]) ->
 
 
 def test_the_readme_has_the_table_and_the_rates_of_its_figures() -> None:
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "tests/benchmarks/README.md").read_text()
 
     rates = re.findall(r"^\| HTTP, (?:1 client|16 clients) \| int8 \| ([\d.]+) requests/s", readme, re.MULTILINE)
 

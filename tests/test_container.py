@@ -1,6 +1,6 @@
 """The Dockerfile, built and run for real by a tool that needs no Docker engine: `pytest -m container`.
 
-The tool is `container build` and `container run`, named by the variable CONTAINER_TOOL. The build takes minutes.
+The tool is named by the variable CONTAINER_TOOL, and does `TOOL build` and `TOOL run`. The build takes minutes.
 """
 
 import gzip
@@ -8,10 +8,13 @@ import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -25,12 +28,12 @@ from tests.cli import ROOT
 from tests.fake_hub import MODEL, fake_hub
 from tests.live import TOKEN
 
-TOOL = Path(os.environ.get("CONTAINER_TOOL") or ROOT.parent / "shared/tools/container")
+TOOL = os.environ.get("CONTAINER_TOOL", "")
 SECRET = "hf_" + "thesecretofthebuild"
 BUILDAH = {**os.environ, "STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
-PORT = 7869
+MARK = f"CONTAINER_TEST={uuid.uuid4().hex}"
 
-pytestmark = [pytest.mark.container, pytest.mark.skipif(not TOOL.exists(), reason="needs the tool `container`")]
+pytestmark = [pytest.mark.container, pytest.mark.skipif(not TOOL, reason="needs CONTAINER_TOOL")]
 
 
 @dataclass(frozen=True)
@@ -40,34 +43,82 @@ class Image:
     log: str
 
 
+def build(*options: str, **arguments: str) -> Image:
+    given = [option for name, value in arguments.items() for option in ("--build-arg", f"{name}={value}")]
+    command = [TOOL, "build", "--format", "docker", *given, *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1500, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return Image(done.stdout + done.stderr)
+
+
 @pytest.fixture(scope="module")
 def image(tiny_gemma: Path, tmp_path_factory: pytest.TempPathFactory) -> Image:
     """Built as a Space builds it, with the secret HF_TOKEN, from a hub on this machine."""
     secret = tmp_path_factory.mktemp("secret") / "token"
     secret.write_text(SECRET)
     with fake_hub(tiny_gemma, token=SECRET) as hub:
-        arguments = {"TORCH_INDEX": "", "MODEL_ID": MODEL, "HF_ENDPOINT": hub.url}
-        options = [option for name, value in arguments.items() for option in ("--build-arg", f"{name}={value}")]
-        done = subprocess.run(
-            [TOOL, "build", "--format", "docker", *options, "--secret", f"id=HF_TOKEN,src={secret}"],
-            cwd=ROOT, capture_output=True, text=True, timeout=1500, check=False,
-        )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return Image(done.stdout + done.stderr)
+        return build("--secret", f"id=HF_TOKEN,src={secret}", TORCH_INDEX="", MODEL_ID=MODEL, HF_ENDPOINT=hub.url)
+
+
+@pytest.fixture(scope="module")
+def bare_image(image: Image) -> Image:
+    """Built after `image`, and in its place, with neither a secret nor a model: torch goes along."""
+    return build(TORCH_INDEX="")
+
+
+class Server:
+    """The image's own command under a token, on a free port."""
+
+    def __init__(self, output: Path, *options: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self._output = output
+        given = ["-e", f"auth_token={TOKEN}", "-e", f"PORT={self.port}", "-e", MARK, *options]
+        with output.open("w") as file:
+            self.process = subprocess.Popen([TOOL, "run", *given], stdout=file, stderr=subprocess.STDOUT)
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
+
+    def signal(self, number: int) -> None:
+        """Tell the server inside, which the mark in its environment tells from any other process."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+                if words[1:3] == [b"-m", b"embedding"] and MARK.encode() in (folder / "environ").read_bytes():
+                    os.kill(int(folder.name), number)
+
+    def health(self) -> str:
+        """What /health says; nothing while the port is closed."""
+        assert self.process.poll() is None, self.output
+        with suppress(httpx.TransportError):
+            return httpx.get(f"http://127.0.0.1:{self.port}/health").text
+        return ""
+
+    def step(self) -> str:
+        """What loading is busy with, as the page shows it."""
+        with suppress(httpx.TransportError):
+            return str(httpx.get(f"http://127.0.0.1:{self.port}/status").json()["step"])
+        return ""
+
+    def wait_until_ready(self) -> None:
+        while self.health() != "ok":
+            time.sleep(0.1)
+
+    def ask(self, token: str) -> httpx.Response:
+        url = f"http://127.0.0.1:{self.port}/predict"
+        return httpx.post(url, json={"query": "lattice"}, headers={"X-API-Key": token}, timeout=30)
 
 
 @contextmanager
-def running(*options: str) -> Iterator[subprocess.Popen[str]]:
-    """The image's own command, under a token."""
-    settings = ["-e", f"auth_token={TOKEN}", "-e", f"PORT={PORT}", *options]
-    process = subprocess.Popen(
-        [TOOL, "run", *settings], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
+def running(output: Path, *options: str) -> Iterator[Server]:
+    server = Server(output, *options)
     try:
-        yield process
+        yield server
     finally:
-        subprocess.run(["pkill", "-KILL", "-f", "python -m embedding$"], check=False)
-        process.wait(60)
+        server.signal(signal.SIGKILL)
+        server.process.wait(60)
 
 
 def in_image(*command: str, user: str = "") -> subprocess.CompletedProcess[str]:
@@ -85,42 +136,26 @@ def in_image(*command: str, user: str = "") -> subprocess.CompletedProcess[str]:
         subprocess.run(["buildah", "rm", container], env=BUILDAH, capture_output=True, check=False)
 
 
-def wait_until_ready(seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        assert time.monotonic() < deadline, "the container did not become ready"
-        try:
-            if httpx.get(f"http://127.0.0.1:{PORT}/health").text == "ok":
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.2)
+def test_it_serves_the_model_it_was_built_with_and_stops_in_order(
+    image: Image, tiny_gemma: Path, tmp_path: Path
+) -> None:
+    health = re.search(r"HEALTHCHECK.*\\\n +CMD (\[.*\])", (ROOT / "Dockerfile").read_text())
+    assert health
+    with running(tmp_path / "output") as server:
+        server.wait_until_ready()
+        right, wrong = server.ask(TOKEN), server.ask("wrong")
+        well = in_image("env", f"PORT={server.port}", *json.loads(health[1]))
+        server.signal(signal.SIGTERM)
+        status = server.process.wait(60)
 
-
-def ask(token: str) -> httpx.Response:
-    return httpx.post(
-        f"http://127.0.0.1:{PORT}/predict", json={"query": "lattice"}, headers={"X-API-Key": token}, timeout=30
-    )
-
-
-def test_it_serves_the_model_it_was_built_with_and_stops_in_order(image: Image, tiny_gemma: Path) -> None:
-    with running() as process:
-        wait_until_ready()
-        right, wrong = ask(TOKEN), ask("wrong")
-        health = re.search(r"HEALTHCHECK.*\\\n +CMD (\[.*\])", (ROOT / "Dockerfile").read_text())
-        assert health
-        well = in_image("env", f"PORT={PORT}", *json.loads(health[1]))
-        subprocess.run(["pkill", "-TERM", "-x", "-f", "python -m embedding"], check=True)
-        status = process.wait(60)
-        output = process.stdout.read() if process.stdout else ""
-
+    unwell = in_image("env", f"PORT={server.port}", *json.loads(health[1]))
     expected = SentenceTransformer(str(tiny_gemma), device="cpu").encode_query("lattice")
     assert np.dot(right.json(), expected) > 0.99
     assert wrong.status_code == 401
-    assert well.returncode == 0, well.stderr
-    assert status == 0, output
-    assert "Ready: onnx on cpu, int8" in output
-    assert "Stopping" in output
+    assert (well.returncode, unwell.returncode) == (0, 1), well.stderr
+    assert status == 0, server.output
+    assert "Ready: onnx on cpu, int8" in server.output
+    assert "Stopping" in server.output
 
 
 def test_the_user_is_1000_and_may_write_nothing_of_the_application(image: Image) -> None:
@@ -131,7 +166,7 @@ def test_the_user_is_1000_and_may_write_nothing_of_the_application(image: Image)
 
 def test_torch_and_the_weights_stayed_behind(image: Image) -> None:
     assert "No module named 'torch'" in in_image("python", "-c", "import torch").stderr
-    assert in_image("sh", "-c", "ls $HF_HOME/hub /opt/torch/bin").returncode != 0
+    assert in_image("sh", "-c", "test -e $HF_HOME/hub || test -e /opt/torch/bin").returncode != 0
 
 
 def test_another_user_is_served_too(image: Image) -> None:
@@ -141,14 +176,11 @@ def test_another_user_is_served_too(image: Image) -> None:
     assert "onnx on cpu, int8" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("user", ["2000:2000", "1000:1000"])
-def test_a_cache_that_can_not_be_written_to_ends_it_with_what_to_do(image: Image, user: str, tiny_gemma: Path) -> None:
-    with fake_hub(tiny_gemma) as hub:
-        settings = [f"HF_ENDPOINT={hub.url}", "HF_HOME=/app/cache", "auth_token=t"]
-        done = in_image("env", *settings, "python", "-m", "embedding", "--port", "0", user=user)
+def test_another_model_than_the_one_inside_is_refused_with_what_to_do(image: Image) -> None:
+    done = in_image("env", "MODEL_ID=someone/else", "auth_token=t", "python", "-m", "embedding", "--port", "0")
 
     assert done.returncode == 1
-    assert "Set HF_HOME to another folder" in done.stderr
+    assert "has to be built anew" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -175,6 +207,45 @@ def test_no_layer_holds_the_secret_of_the_build_and_each_layer_s_size_is_told(
     with capfd.disabled():
         told = " + ".join(f"{size / 1e6:.0f}" for size in sizes)
         print(f"\nimage of the tiny model: {sum(sizes) / 1e6:.0f} MB = {told} (layers, the base first)")
+
+
+@pytest.mark.parametrize("user", ["2000:2000", "1000:1000"])
+def test_a_cache_that_can_not_be_written_to_ends_it_with_what_to_do(
+    bare_image: Image, user: str, tiny_gemma: Path
+) -> None:
+    with fake_hub(tiny_gemma) as hub:
+        settings = [f"MODEL_ID={MODEL}", f"HF_ENDPOINT={hub.url}", "HF_HOME=/app/cache", "auth_token=t"]
+        done = in_image("env", *settings, "python", "-m", "embedding", "--port", "0", user=user)
+
+    assert done.returncode == 1
+    assert "Set HF_HOME to another folder" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_model_that_is_not_in_the_image_is_prepared_into_the_storage_of_the_space(
+    bare_image: Image, tiny_gemma: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    data.chmod(0o777)
+    steps = set()
+    with fake_hub(tiny_gemma) as hub:
+        options = ["-e", f"MODEL_ID={MODEL}", "-e", f"HF_ENDPOINT={hub.url}", "-v", f"{data}:/data"]
+        with running(tmp_path / "first", *options) as server:
+            while server.health() != "ok":
+                steps.add(server.step())
+                time.sleep(0.1)
+            first = server.ask(TOKEN)
+            told = server.output
+        with running(tmp_path / "second", *options) as server:
+            server.wait_until_ready()
+            again = server.output
+
+    assert len(first.json()) == 96
+    assert list((data / "huggingface/embedding").glob("*/manifest.json"))
+    assert any(step.startswith("preparing") for step in steps)
+    assert "preparing  20%" in told
+    assert "preparing" not in again
 
 
 def _opened(path: Path) -> BinaryIO:

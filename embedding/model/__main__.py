@@ -1,13 +1,16 @@
 """Make ready the model that the environment names: `python -m embedding.model`, for images.
 
-It needs this room, settings.py and telemetry.py alone, so that in an image a change of any other code does not
-prepare the model anew. (A change of this room does: the manifest's fidelity is that of the code which serves.)
+For the onnx engine in one precision alone, so that the image is small: PRECISION, or by default int8, or float32 where
+int8 is not near enough. It needs this room, settings.py and telemetry.py alone, so that in an image a change of other
+code does not prepare the model anew. (A change of this room does: the manifest's fidelity is of the code that serves.)
 """
 
 import sys
+from pathlib import Path
 
-from embedding.model.errors import ModelUnavailable
+from embedding.model.errors import ModelUnavailable, UnsupportedModel
 from embedding.model.load import make_ready
+from embedding.model.manifest import PRECISIONS
 from embedding.settings import Settings, SettingsError
 from embedding.telemetry import configure_logging
 
@@ -17,11 +20,24 @@ def main() -> int:
     try:
         settings = Settings.read()
         configure_logging(settings.log_level)
-        print(make_ready(settings))
+        print(make_ready_small(settings))
     except (ModelUnavailable, SettingsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def make_ready_small(settings: Settings) -> Path:
+    """The folder to load, as `make_ready` gives it, with as little in it as serves. Raises ModelUnavailable."""
+    if settings.engine != "onnx" or settings.precision != "auto":
+        return make_ready(settings)
+    *smaller, last = (settings.model_copy(update={"precision": precision}) for precision in PRECISIONS)
+    for each in smaller:
+        try:
+            return make_ready(each)
+        except UnsupportedModel as reason:
+            print(f"not in {each.precision}: {reason}")
+    return make_ready(last)
 
 
 if __name__ == "__main__":

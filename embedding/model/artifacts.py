@@ -10,7 +10,6 @@ import sys
 import tempfile
 from contextlib import suppress
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 from filelock import FileLock
@@ -85,11 +84,6 @@ def _entry(name: str, revision: str, precision: str) -> Path:
 
 
 def _prepare(source: Path, folder: Path, name: str, precision: str, report: Report) -> None:
-    if find_spec("torch") is None:
-        raise ModelUnavailable(
-            f"{name} is not prepared, and there is no torch here to prepare it with: pip install -r requirements.txt. "
-            "In an image, build it anew with this MODEL_ID, MODEL_REVISION and PRECISION."
-        )
     for abandoned in folder.parent.glob(f".{folder.name}.*"):
         shutil.rmtree(abandoned, ignore_errors=True)
     logger.info("preparing %s for the onnx engine, once; a large model takes minutes", name)

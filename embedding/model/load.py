@@ -2,6 +2,7 @@
 
 import logging
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
@@ -52,6 +53,12 @@ def make_ready(settings: Settings, report: Report = to_nobody) -> Path:
     folder = at_hand(name, revision)
     if folder is None and not torch and (made := known(name, revision, settings.precision)):
         return made  # its weights were removed, as an image does
+    if not (torch_is_installed() or (folder and is_prepared(folder))):
+        raise ModelUnavailable(
+            f"{name} is not prepared for ENGINE={settings.engine} and PRECISION={settings.precision}, and there is no "
+            "torch here to prepare or serve it with: pip install -r requirements.txt. An image has to be built anew "
+            "with the MODEL_ID, MODEL_REVISION, ENGINE and PRECISION that it is to serve."
+        )
     folder = folder or download(name, revision, settings.hub_token, report)
     if is_prepared(folder) or torch:
         return folder
@@ -59,15 +66,20 @@ def make_ready(settings: Settings, report: Report = to_nobody) -> Path:
         return prepared(folder, name, revision, settings.precision, report)
     except ModelUnavailable as reason:
         if settings.engine == "onnx" or settings.precision == "int8":
-            raise type(reason)(f"{reason} With ENGINE=torch and PRECISION=auto, torch serves it.") from None
+            raise type(reason)(f"{reason} Try PRECISION=float32, or ENGINE=torch with PRECISION=auto.") from None
         logger.warning("%s The torch engine serves it.", reason)
         return folder
+
+
+def torch_is_installed() -> bool:
+    """Whether torch could be imported, which is not done."""
+    return find_spec("torch") is not None
 
 
 def _wants_torch(settings: Settings) -> bool:
     if settings.engine == "auto":
         # Whether torch sees a GPU takes seconds to ask; whether the machine has one does not.
-        return settings.precision == "bfloat16" or GPU.exists()
+        return torch_is_installed() and (settings.precision == "bfloat16" or GPU.exists())
     return settings.engine == "torch"
 
 

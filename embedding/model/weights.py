@@ -149,14 +149,18 @@ def _bar(report: Report) -> Any:
 
     class Bar(tqdm):
         def __init__(self, *arguments: Any, **options: Any) -> None:
-            self._done = 0.0
+            self._done, self._tenth = 0.0, 0
             self._counts = options.get("name") == "huggingface_hub.snapshot_download"
             super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
 
         def update(self, n: float | None = 1) -> bool | None:
             self._done += n or 0  # the bar's own count stands still where it is not shown
             if self._counts and self.total:
-                report("downloading the model", min(1.0, self._done / self.total))
+                share = min(1.0, self._done / self.total)
+                report("downloading the model", share)
+                if self.disable and int(10 * share) > self._tenth:
+                    self._tenth = int(10 * share)
+                    logger.info("downloaded %d %% of %.0f MB", 100 * share, self.total / 1e6)
             return super().update(n)  # type: ignore[no-any-return]
 
     return Bar

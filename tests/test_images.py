@@ -1,0 +1,81 @@
+"""What an image makes ready when it is built, and finds again when it runs, with the weights gone."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from embedding.model import __main__ as image
+from embedding.model.errors import UnsupportedModel
+from embedding.model.manifest import read_manifest
+from embedding.settings import Settings
+from tests.cli import ROOT
+from tests.fake_hub import COMMIT, MODEL, fake_hub
+
+LOAD = """
+from embedding.model import ModelUnavailable, load
+from embedding.settings import Settings
+load.torch_is_installed = lambda: False
+try:
+    print(load.load_engine(Settings.read()).info)
+except ModelUnavailable as error:
+    print(error)
+"""
+
+
+def python(*arguments: str, **environment: str) -> str:
+    """What a process of its own prints, at the end of which all went well."""
+    given = {**os.environ, "MODEL_ID": MODEL, **environment}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=given, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_a_prepared_model_is_found_by_its_name_when_weights_and_torch_are_gone(
+    tiny_gemma: Path, tmp_path: Path
+) -> None:
+    home = {"HF_HOME": str(tmp_path)}
+    with fake_hub(tiny_gemma) as hub:
+        built = python("-m", "embedding.model", ENGINE="onnx", HF_ENDPOINT=hub.url, **home)
+    shutil.rmtree(tmp_path / "hub")
+    folder = Path(built.splitlines()[-1])
+
+    loaded = python("-c", LOAD, **home)
+    others = [python("-c", LOAD, PRECISION="float32", **home), python("-c", LOAD, MODEL_REVISION=COMMIT, **home)]
+
+    assert loaded.startswith("onnx on cpu, int8")
+    assert read_manifest(folder).precisions == ["int8"]
+    assert not [*folder.glob("float32*"), *folder.glob("*.trial.*")]
+    assert re.search(r"downloaded \d+ % of", built)
+    for said in (*others, python("-c", LOAD, ENGINE="torch", **home)):
+        assert "no torch here" in said
+
+
+@pytest.mark.parametrize(("refused", "taken"), [((), "int8"), (("int8",), "float32")])
+def test_an_image_holds_the_smallest_precision_that_is_near_enough(
+    refused: tuple[str, ...], taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ready(settings: Settings) -> Path:
+        if settings.precision in refused:
+            raise UnsupportedModel("too far off")
+        return Path(settings.precision)
+
+    monkeypatch.setattr(image, "make_ready", ready)
+
+    assert image.make_ready_small(Settings.read(engine="onnx")) == Path(taken)
+    assert image.make_ready_small(Settings.read(engine="onnx", precision="float32")) == Path("float32")
+    assert image.make_ready_small(Settings.read(engine="torch")) == Path("auto")
+
+
+def test_an_image_whose_model_fits_no_precision_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ready(settings: Settings) -> Path:
+        raise UnsupportedModel("a t5 encoder")
+
+    monkeypatch.setattr(image, "make_ready", ready)
+
+    with pytest.raises(UnsupportedModel, match="t5"):
+        image.make_ready_small(Settings.read(engine="onnx"))
