@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -153,31 +152,6 @@ def test_shards_embedded_elsewhere_and_in_any_order_come_out_the_same(
     corpus.embed(source, output, map, shard_chars=SHARD)
 
     assert contents(output) == undisturbed
-
-
-def test_no_more_shards_are_handed_out_than_may_be_under_way(corpus: Corpus, source: Path, tmp_path: Path) -> None:
-    from embedding.corpus import embed_corpus, open_source
-    from embedding.settings import CorpusSettings
-
-    output = tmp_path / "out"
-    most = 0
-
-    def map(job: Job, shards: Iterator[Shard]) -> Iterator[ShardReport]:
-        """Takes shards in a thread of its own, as fast as they come, as a map over containers does."""
-        nonlocal most
-        taken: list[Shard] = []
-        thread = threading.Thread(target=lambda: taken.extend(shards))
-        thread.start()
-        done = 0
-        while thread.is_alive() or done < len(taken):
-            if done < len(taken):
-                most = max(most, len(taken) - done)
-                yield embed_shard(corpus.engine, job, taken[done], output / SHARDS)
-                done += 1
-
-    embed_corpus(open_source(str(source)), output, CorpusSettings.read(shard_chars=SHARD), corpus.model, map, ahead=3)
-
-    assert 1 <= most <= 3
 
 
 @pytest.mark.parametrize(

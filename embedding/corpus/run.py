@@ -2,7 +2,6 @@
 
 import json
 import re
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,12 +24,11 @@ from embedding.settings import CorpusSettings
 SHARDS = "shards"
 MANIFEST = "manifest.json"
 SHARD_NAME = re.compile(r"\d{6,}-[0-9a-f]{16}\.parquet")
-# Shards handed out and not reported yet, at most: what a map of many containers may hold of the input.
-AHEAD = 64
 
 Map = Callable[[Job, Iterator[Shard]], Iterable[ShardReport]]
 """Has `embed_shard` called for every shard, anywhere and in any order, with the folder `SHARDS` of the output.
 
+It takes shards as it has use for them: those it has taken are what is held of the input.
 Reports come as shards are done. When the last has come, all files are to be seen in that folder.
 """
 
@@ -71,7 +69,6 @@ def embed_corpus(
     map: Map,
     *,
     progress: Progress | None = None,
-    ahead: int = AHEAD,
 ) -> Summary:
     """Embed `source` into the folder `output` with `map`, going on where an earlier run of the job was stopped.
 
@@ -83,13 +80,11 @@ def embed_corpus(
         output.mkdir(parents=True, exist_ok=True)
     begin(output, job)
     with Rejects() as rejects:
-        return _Run(source, output, job, rejects, progress or Progress(), ahead).through(map)
+        return _Run(source, output, job, rejects, progress or Progress()).through(map)
 
 
 class _Run:
-    def __init__(
-        self, source: Source, output: Path, job: Job, rejects: Rejects, progress: Progress, ahead: int
-    ) -> None:
+    def __init__(self, source: Source, output: Path, job: Job, rejects: Rejects, progress: Progress) -> None:
         self._source = source
         self._output = output
         self._folder = output / SHARDS
@@ -100,8 +95,6 @@ class _Run:
         self._names: list[str] = []
         self._with_rejects: list[int] = []
         self._embedded = 0
-        self._ahead = threading.Semaphore(ahead)
-        self._over = False
 
     def through(self, map: Map) -> Summary:
         with _writing(self._folder):
@@ -110,12 +103,9 @@ class _Run:
             clear_unfinished(self._output)
         try:
             for report in map(self._job, self._pending()):
-                self._ahead.release()
                 self._embedded += 1
                 self._count(report)
         finally:
-            self._over = True
-            self._ahead.release()  # a map's own thread may wait for a shard
             self._progress.close()
         return self._finish()
 
@@ -129,9 +119,6 @@ class _Run:
                 self._count(note[0], earlier=True)
                 continue
             self._reopen()
-            self._ahead.acquire()
-            if self._over:
-                return
             yield shard
 
     def _documents(self) -> Iterator[Document]:
