@@ -197,3 +197,21 @@ def test_two_runs_into_one_folder_do_not_mix(corpus: Corpus, source: Path, tmp_p
             corpus.embed(source, tmp_path / "out")
 
     assert corpus.embed(source, tmp_path / "out", corpus.map(tmp_path / "out", second)).embedded == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="reads open files from /proc")
+def test_a_job_holds_no_file_of_its_folder_open_between_two_shards(
+    corpus: Corpus, source: Path, tmp_path: Path
+) -> None:
+    def map(job: Job, shards: Iterator[Shard]) -> Iterator[ShardReport]:
+        for shard in shards:
+            report = embed_shard(corpus.engine, job, shard, output / SHARDS)
+            held.update(str(path.resolve()) for path in Path("/proc/self/fd").iterdir())
+            yield report
+
+    output, held = tmp_path / "out", set[str]()
+
+    corpus.embed(source, output, map)
+
+    assert held
+    assert not [path for path in held if path.startswith(str(output.resolve()))]

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from embedding.corpus.columns import Columns, choose
-from embedding.corpus.files import claimed
 from embedding.corpus.job import Job, as_recorded, describe, recorded
 from embedding.corpus.local import local_map
 from embedding.corpus.progress import Progress
@@ -38,8 +37,7 @@ def embed(settings: Settings, corpus: CorpusSettings, address: str, output: Path
     def map(job: Job, shards: Iterator[Shard]) -> Iterator[ShardReport]:
         return local_map(engine, job, shards, output / SHARDS, progress.tick)
 
-    with claimed(output):
-        summary = embed_corpus(source, output, corpus, describe(engine, name, folder), map, progress=progress)
+    summary = embed_corpus(source, output, corpus, describe(engine, name, folder), map, progress=progress)
     print(said(summary, output, progress))
     return 0
 

@@ -1,12 +1,15 @@
 """Files that are there whole or not at all, and a folder that one job has to itself."""
 
-import fcntl
+import hashlib
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from filelock import FileLock, Timeout
 
 from embedding.corpus.errors import CorpusError
 
@@ -50,25 +53,22 @@ def unwritable(folder: Path, error: OSError) -> CorpusError:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Make `folder`, and keep other processes of this machine from running a job into it.
+    """Keep other processes of this machine from running a job into `folder`. Raises CorpusError where one does.
 
-    Raises CorpusError where one does, or the folder can't be made.
+    The lock lies elsewhere: some file systems can't be brought up to date while a file of theirs is open.
     """
+    digest = hashlib.sha256(str(folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    lock = FileLock(Path(tempfile.gettempdir()) / f"embedding-{digest}.lock", blocking=False, fallback_to_soft=False)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise unwritable(folder, error) from None
+        lock.acquire()
+    except Timeout:
+        raise CorpusError(f"another process is writing to {folder}. Wait until it ends.") from None
+    except (OSError, NotImplementedError):
+        pass  # a system without locks
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CorpusError(f"another process is writing to {folder}. Wait until it ends.") from None
-        except OSError:
-            pass  # a file system without locks
         yield
     finally:
-        os.close(descriptor)
+        lock.release()
 
 
 def clear_unfinished(folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from embedding.corpus.columns import Columns, choose
 from embedding.corpus.errors import CorpusError
-from embedding.corpus.files import clear_unfinished, unwritable, write_whole
+from embedding.corpus.files import claimed, clear_unfinished, unwritable, write_whole
 from embedding.corpus.job import Job, Model, begin, make_job
 from embedding.corpus.progress import Progress
 from embedding.corpus.rejects import Rejects
@@ -78,8 +78,8 @@ def embed_corpus(
     job = make_job(source.name, model, columns, settings)
     with _writing(output):
         output.mkdir(parents=True, exist_ok=True)
-    begin(output, job)
-    with Rejects() as rejects:
+    with claimed(output), Rejects() as rejects:
+        begin(output, job)
         return _Run(source, output, job, rejects, progress or Progress()).through(map)
 
 
