@@ -106,13 +106,13 @@ def recorded(output: Path) -> Job | None:
         record = json.loads((output / JOB).read_text("utf-8"))
         if record["format"] != FORMAT:
             raise CorpusError(
-                f"{output} has format {record['format']}, and this version writes {FORMAT}. {_elsewhere()}"
+                f"{output} has format {record['format']}, and this version writes {FORMAT}. {elsewhere()}"
             )
         return Job.of(record)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CorpusError(f"{output / JOB} can't be read ({error}). {_elsewhere()}") from None
+        raise CorpusError(f"{output / JOB} can't be read ({error}). {elsewhere()}") from None
 
 
 def as_recorded(settings: Settings, job: Job | None) -> Settings:
@@ -128,11 +128,11 @@ def begin(output: Path, job: Job) -> None:
     before = recorded(output)
     if before is None:
         if any(path.name != ".DS_Store" for path in output.iterdir()):
-            raise CorpusError(f"{output} is not empty, and holds no vectors of this command. {_elsewhere()}")
+            raise CorpusError(f"{output} is not empty, and holds no vectors of this command. {elsewhere()}")
         write_whole(output / JOB, json.dumps(asdict(job), indent=2, ensure_ascii=False) + "\n")
     elif before.fingerprint != job.fingerprint:
         differences = "; ".join(_differences(asdict(before), asdict(job)))
-        raise CorpusError(f"{output} holds the vectors of another job: {differences}. {_elsewhere()}")
+        raise CorpusError(f"{output} holds the vectors of another job: {differences}. {elsewhere()}")
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -145,7 +145,8 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return found
 
 
-def _elsewhere() -> str:
+def elsewhere() -> str:
+    """What to do about a folder that can't be gone on with."""
     return "Choose another --output, or delete that folder."
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from embedding.corpus.columns import Columns, choose
 from embedding.corpus.errors import CorpusError
 from embedding.corpus.files import claimed, clear_unfinished, unwritable, write_whole
-from embedding.corpus.job import Job, Model, begin, make_job
+from embedding.corpus.job import Job, Model, begin, elsewhere, make_job
 from embedding.corpus.progress import Progress
 from embedding.corpus.rejects import Rejects
 from embedding.corpus.rows import Document, Reject, check
@@ -101,6 +101,7 @@ class _Run:
             self._folder.mkdir(exist_ok=True)
             clear_unfinished(self._folder)
             clear_unfinished(self._output)
+        self._check_input()
         try:
             for report in map(self._job, self._pending()):
                 self._embedded += 1
@@ -108,6 +109,23 @@ class _Run:
         finally:
             self._progress.close()
         return self._finish()
+
+    def _check_input(self) -> None:
+        """Raise CorpusError where the shards that are there are all of another input.
+
+        That may have the same name, and the end of the job would remove them. Most often the first shard is there.
+        """
+        there = self._shards_there()
+        documents = (row for row in _checked(self._source, self._job.columns) if isinstance(row, Document))
+        if there and not any(shard.name in there for shard in plan(documents, self._job)):
+            raise CorpusError(
+                f"nothing in {self._output} is of the input as it is now: it holds another input named "
+                f"'{self._job.input}', or all of it has changed. {elsewhere()}"
+            )
+
+    def _shards_there(self) -> set[str]:
+        with _writing(self._folder):
+            return {path.name for path in self._folder.iterdir() if SHARD_NAME.fullmatch(path.name)}
 
     def _pending(self) -> Iterator[Shard]:
         """The shards that are not done, as the map asks for them."""
@@ -122,13 +140,12 @@ class _Run:
             yield shard
 
     def _documents(self) -> Iterator[Document]:
-        for fields in self._source.rows(self._job.columns):
-            found = check(self._tally.rows, fields, self._job.columns)
+        for row in _checked(self._source, self._job.columns):
             self._tally.rows += 1
-            if isinstance(found, Reject):
-                self._rejects.add([found])
+            if isinstance(row, Reject):
+                self._rejects.add([row])
             else:
-                yield found
+                yield row
 
     def _count(self, report: ShardReport, *, earlier: bool = False) -> None:
         self._tally.add(report)
@@ -142,12 +159,11 @@ class _Run:
             (self._output / MANIFEST).unlink(missing_ok=True)
 
     def _finish(self) -> Summary:
-        planned = set(self._names)
+        planned, there = set(self._names), self._shards_there()
+        if missing := planned - there:
+            raise CorpusError(f"{len(missing)} shards are not in {self._folder}. The same command makes them.")
         with _writing(self._folder):
-            found = {path.name for path in self._folder.iterdir() if SHARD_NAME.fullmatch(path.name)}
-            if missing := planned - found:
-                raise CorpusError(f"{len(missing)} shards are not in {self._folder}. The same command makes them.")
-            if stray := found - planned:
+            if stray := there - planned:
                 self._reopen()
             for name in stray:
                 (self._folder / name).unlink()
@@ -162,6 +178,11 @@ class _Run:
             self._output / MANIFEST, json.dumps(_manifest(self._job, summary), indent=2, ensure_ascii=False) + "\n"
         )
         return summary
+
+
+def _checked(source: Source, columns: Columns) -> Iterator[Document | Reject]:
+    """Every row of the input."""
+    return (check(row, fields, columns) for row, fields in enumerate(source.rows(columns)))
 
 
 def _manifest(job: Job, summary: Summary) -> dict[str, object]:

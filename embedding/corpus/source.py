@@ -32,6 +32,8 @@ class Source:
     def rows(self, columns: Columns) -> Iterator[Fields]:
         """Every row. Raises CorpusError where a file can't be read."""
         for file in self.files:
+            file.position = 0
+        for file in self.files:
             with _explained(file):
                 yield from self.kind.rows(file, columns)
             file.position = file.size
