@@ -1,9 +1,9 @@
 """Stopped at any moment and run again, a job comes out as if nothing had happened."""
 
-import os
 import random
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 
 from embedding.corpus import SHARDS, CorpusError, Job, Shard, ShardReport, embed_shard
 from embedding.corpus.local import Turns
-from tests.cli import ROOT, command, run
+from tests.cli import ROOT, run
 from tests.corpora import Corpus, contents, made_texts, manifest, table, write_jsonl
 
 SHARD = 4000
@@ -64,35 +64,43 @@ def test_a_job_stopped_after_any_shard_goes_on_where_it_was(
     assert summary.embedded == len(made) == len(after) - len(before)
 
 
-def test_a_job_killed_at_random_moments_comes_out_the_same_to_the_byte(
+KILLED = """
+import os, signal, sys
+from embedding.__main__ import main
+
+files, fsync = 0, os.fsync
+
+def killed(descriptor):
+    global files
+    files += 1
+    if files == {count}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    fsync(descriptor)
+
+os.fsync = killed
+main({arguments!r})
+"""
+
+
+def test_a_job_killed_while_it_writes_comes_out_the_same_to_the_byte(
     prepared_gemma: Path, source: Path, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
     arguments = ["embed", str(source), "--output", str(output), "--model", str(prepared_gemma)]
     arguments += ["--precision", "float32", "--shard-chars", str(SHARD)]
-    rng = random.Random(7)
-    kills = 0
-    for _ in range(5):
-        process = subprocess.Popen(
-            command(*arguments), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ}
-        )
-        done = len(list((output / SHARDS).glob("*.parquet"))) if output.exists() else 0
-        _wait_for(output / SHARDS, done + rng.randint(0, 2), process)
-        process.send_signal(signal.SIGKILL)
-        kills += process.wait() == -signal.SIGKILL
+    counts = random.Random(7).choices((1, 2, 3, 4), k=5)  # of the files of a run, the one that it does not finish
+    statuses, half_written = [], set[str]()
+    for count in counts:
+        code = KILLED.format(count=count, arguments=arguments)
+        statuses.append(subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True).returncode)
+        half_written |= {path.name for path in output.rglob(".*.tmp")}
 
     last = run(*arguments)
 
-    assert kills == 5
+    assert statuses == [-signal.SIGKILL] * len(counts)
+    assert len(half_written) >= len(counts)
     assert last.returncode == 0, last.stderr
     assert contents(output) == undisturbed
-
-
-def _wait_for(folder: Path, count: int, process: subprocess.Popen[bytes]) -> None:
-    """Until `folder` holds `count` shards, or one that is half written besides."""
-    while process.poll() is None:
-        if folder.exists() and (len(list(folder.glob("*.parquet"))) >= count and any(folder.glob(".*.tmp"))):
-            return
 
 
 def test_what_a_killed_run_left_half_written_is_removed(
@@ -182,6 +190,20 @@ def test_another_input_into_the_same_folder_is_refused(corpus: Corpus, source: P
 
     with pytest.raises(CorpusError, match=r"input 'corpus\.jsonl', not 'other\.jsonl'"):
         corpus.embed(other, tmp_path / "out")
+
+
+def test_another_input_of_the_same_name_is_refused_and_nothing_is_removed(
+    corpus: Corpus, source: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "test").mkdir()
+    other = write_jsonl(tmp_path / "test/corpus.jsonl", [{"id": 1, "text": "granite"}])
+    corpus.embed(source, tmp_path / "out")
+    before = contents(tmp_path / "out")
+
+    with pytest.raises(CorpusError, match=r"another input named 'corpus\.jsonl'.* Choose another --output"):
+        corpus.embed(other, tmp_path / "out")
+
+    assert contents(tmp_path / "out") == before
 
 
 def test_a_folder_of_other_things_is_left_alone(corpus: Corpus, source: Path, tmp_path: Path) -> None:
