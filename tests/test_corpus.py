@@ -14,6 +14,7 @@ from sentence_transformers import SentenceTransformer
 from embedding.corpus import CorpusError, open_source
 from embedding.corpus.columns import choose
 from embedding.corpus.windows import titled
+from embedding.model.tokenizer import task_prompt
 from embedding.settings import CorpusSettings
 from tests.corpora import Corpus, made_texts, manifest, matrix, rejects, table, write_jsonl
 from tests.tiny_gemma import MAX_TOKENS, WIDTH
@@ -278,6 +279,30 @@ def test_a_title_too_long_for_the_window_leaves_half_of_it_to_the_text(corpus: C
     found = table(tmp_path / "out")
     assert found["end"].to_pylist()[-1] == len("granite harbour " * 40)
     assert max(found["tokens"].to_pylist()) <= MAX_TOKENS
+
+
+@pytest.mark.parametrize("prompt", ["", "search_document: ", "title: none | text: "])
+def test_a_title_of_any_length_leaves_room_for_the_text(corpus: Corpus, prompt: str, tmp_path: Path) -> None:
+    class Prompted:
+        info, batch_tokens, prompts = corpus.engine.info, corpus.engine.batch_tokens, {"document": prompt}
+        token_starts, embed = corpus.engine.token_starts, corpus.engine.embed
+
+        def tokenize(self, texts, task, prompt=prompt):
+            return corpus.engine.tokenize(texts, task, prompt)
+
+    titles = [title for words in range(1, 25) for title in ("On " * words + "x", "q" * words)]
+    source = write_jsonl(tmp_path / "a.jsonl", [{"title": title, "text": "granite " * 30} for title in titles])
+
+    summary = Corpus(Prompted(), corpus.folder).embed(source, tmp_path / "out", chunk_tokens=40)
+
+    found = table(tmp_path / "out")
+    assert summary.documents == len(titles)
+    assert max(found["tokens"].to_pylist()) <= 40
+
+
+@pytest.mark.parametrize("name", ["document", "passage", "corpus"])
+def test_a_document_s_prompt_may_have_any_of_three_names(name: str) -> None:
+    assert task_prompt({"query": "q: ", name: "d: "}, "document") == "d: "
 
 
 @pytest.mark.parametrize(("form", "error"), [("float32", 1e-6), ("float16", 1e-3), ("int8", 4e-3)])

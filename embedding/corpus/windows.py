@@ -54,9 +54,13 @@ class Cutter:
         if self._size is not None and 2 * len(prefix.encode()) > self._size:
             room = self._size // 2 - self._count(self._prompt)
             if self._count(prefix) > self._size // 2:
-                starts = self._engine.token_starts(title)
-                prefix = titled(self._prompt, title[: starts[max(0, room)]].rstrip()) if room > 0 else self._prompt
+                prefix = titled(self._prompt, self._cut_title(title, room)) if room > 0 else self._prompt
         return prefix
+
+    def _cut_title(self, title: str, room: int) -> str:
+        starts = self._engine.token_starts(title)
+        # Where the title is longer by the prompt alone, as by the line's end behind it, all of it stays.
+        return title[: starts[room]].rstrip() if room < len(starts) else title
 
     def _count(self, text: str) -> int:
         (tokens,) = self._engine.tokenize([text], "document", prompt="")
