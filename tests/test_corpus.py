@@ -94,17 +94,6 @@ def test_integer_ids_of_a_parquet_file_stay_integers(corpus: Corpus, tmp_path: P
     assert table(tmp_path / "out")["id"].to_pylist() == [7, None, 9]
 
 
-def test_an_address_of_another_file_system_is_read_as_a_stream(corpus: Corpus, tmp_path: Path) -> None:
-    import fsspec
-
-    memory = fsspec.filesystem("memory")
-    memory.pipe("/data/train/0.parquet", written("parquet", tmp_path).read_bytes())
-
-    corpus.embed("memory://data/train/*.parquet", tmp_path / "out")
-
-    np.testing.assert_allclose(matrix(table(tmp_path / "out")), corpus.vectors(TEXTS), atol=1e-6)
-
-
 def test_a_title_stands_in_the_prompt(corpus: Corpus, tiny_gemma: Path, tmp_path: Path) -> None:
     titles = ["On lattices", None, "  "]
     source = write_jsonl(
@@ -333,10 +322,71 @@ def test_an_input_that_can_t_be_read_is_an_error(name: str, content: bytes, word
     (tmp_path / name).write_bytes(content)
 
     with pytest.raises(CorpusError) as error:
-        open_source(str(tmp_path / name)).types()
+        open_source(str(tmp_path / name)).columns(CorpusSettings.read())
 
     for word in words:
         assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://bucket/a.parquet",
+        "memory://a.parquet",
+        "file:///a.parquet",
+        "https://user:hunter2@host/a.parquet",
+        "hf://user:hunter2@host/datasets/a.parquet",
+        "hf://datasets/owner",
+        "hf://datasets/a b/hunter2/c.parquet",
+        "hf://",
+    ],
+)
+def test_an_address_that_can_t_be_read_is_an_error_that_says_what_can(address: str) -> None:
+    with pytest.raises(CorpusError, match="this machine, or hf://datasets/OWNER/NAME/PATH") as error:
+        open_source(address)
+
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize("cut", [slice(0, -20), slice(0, 30)])
+def test_a_damaged_file_is_an_error_that_holds_none_of_it(corpus: Corpus, cut: slice, tmp_path: Path) -> None:
+    content = gzip.compress("".join(f'{{"text": "granite {text}"}}\n' for text in made_texts(200)).encode())
+    (tmp_path / "cut.jsonl.gz").write_bytes(content[cut])
+    (tmp_path / "wrong.jsonl.gz").write_bytes(content[:100] + bytes(100) + content[200:])
+
+    for name in ("cut", "wrong"):
+        with pytest.raises(CorpusError, match=rf"{name}\.jsonl\.gz can't be read: it is damaged") as error:
+            corpus.embed(tmp_path / f"{name}.jsonl.gz", tmp_path / name)
+        assert "granite" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_a_text_of_a_parquet_file_that_is_not_unicode_is_listed(
+    corpus: Corpus, kind: pa.DataType, tmp_path: Path
+) -> None:
+    texts = pa.Array.from_buffers(pa.string(), 3, pa.array([b"granite", b"\xff", None]).buffers()).cast(kind)
+    source = parquet(tmp_path / "a.parquet", {"text": texts})
+
+    corpus.embed(source, tmp_path / "out")
+
+    assert [reject["reason"] for reject in rejects(tmp_path / "out")] == ["not valid Unicode", "no text"]
+    assert table(tmp_path / "out")["row"].to_pylist() == [0]
+
+
+@pytest.mark.parametrize("ids", [pa.array(["hunter2"]), pa.array([2**63], pa.uint64()), pa.array([1.5])])
+def test_an_id_of_another_type_than_the_first_file_s_is_listed_without_it(
+    corpus: Corpus, ids: pa.Array, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    parquet(tmp_path / "in/a.parquet", {"id": pa.array([1]), "text": ["granite"]})
+    parquet(tmp_path / "in/b.parquet", {"id": ids, "text": ["granite"]})
+
+    corpus.embed(tmp_path / "in", tmp_path / "out")
+
+    (reject,) = rejects(tmp_path / "out")
+    assert (reject["row"], reject["id"]) == (1, None)
+    assert "integer" in reject["reason"]
+    assert table(tmp_path / "out")["id"].to_pylist() == [1]
 
 
 def test_an_input_that_is_not_there_or_mixed_is_an_error(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from embedding.corpus.columns import Columns, choose
 from embedding.corpus.job import Job, as_recorded, describe, recorded
 from embedding.corpus.local import local_map
 from embedding.corpus.progress import Progress
@@ -45,9 +44,7 @@ def embed(settings: Settings, corpus: CorpusSettings, address: str, output: Path
 def opened(address: str, token: str | None, corpus: CorpusSettings) -> Source:
     """The input at `address`, once it is printed what was found there and which of its columns are taken."""
     source = open_source(address, token)
-    types = source.types()
-    columns = choose(types, corpus) if types else Columns(text=None)
-    print(f"{source.name}: {len(source.files)} {source.kind.name} file(s), {columns}", flush=True)
+    print(f"{source.name}: {len(source.files)} {source.kind.name} file(s), {source.columns(corpus)}", flush=True)
     return source
 
 

@@ -73,18 +73,33 @@ def parquet_rows(file: File, columns: Columns) -> Iterator[Fields]:
         parquet = pq.ParquetFile(raw, buffer_size=BUFFER, pre_buffer=False)
         if missing := [name for name in columns.named if name not in parquet.schema_arrow.names]:
             raise CorpusError(f"{file.path} has no column '{missing[0]}', which the first file has.")
+        if twice := [name for name in columns.named if parquet.schema_arrow.names.count(name) > 1]:
+            raise CorpusError(f"{file.path} has several columns '{twice[0]}'.")
         rows, done = parquet.metadata.num_rows, 0
         groups = [parquet.metadata.row_group(index) for index in range(parquet.num_row_groups)]
         widest = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=0)
         size = max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, widest)))
         for batch in parquet.iter_batches(size, columns=columns.named):
-            lists = {name: batch.column(name).to_pylist() for name in columns.named}
+            lists = {name: _values(batch.column(name)) for name in columns.named}
             nothing = [None] * batch.num_rows
             texts, titles, ids = (lists.get(n or "", nothing) for n in (columns.text, columns.title, columns.id))
             for text, title, name in zip(texts, titles, ids, strict=True):
                 yield Fields(text, title, name)
             done += batch.num_rows
             file.position = file.size * done // rows
+
+
+def _values(column: Any) -> list[Any]:
+    """What a column holds; a byte that is not UTF-8 becomes half of a surrogate pair, by which its row is told."""
+    import pyarrow as pa
+
+    try:
+        return list(column.to_pylist())
+    except UnicodeDecodeError:
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        values = column.cast(pa.large_binary()).to_pylist()
+        return [value if value is None else value.decode("utf-8", "surrogateescape") for value in values]
 
 
 def jsonl_types(file: File) -> dict[str, str]:

@@ -40,6 +40,8 @@ class Reject:
 
 def check(row: int, fields: Fields, columns: Columns) -> Document | Reject:
     """The document of a row, or what is wrong with it. A title that isn't text is none."""
+    if columns.id is not None and columns.integer_ids and not _is_integer(fields.id):
+        return Reject(row, None, "the id is no integer of 64 bits, as the first file's are")
     name = row if columns.id is None else fields.id if columns.integer_ids else _name(fields.id)
     if isinstance(name, str) and not _is_unicode(name):
         return Reject(row, None, "the id is not valid Unicode")
@@ -60,6 +62,10 @@ def _fault(text: Any) -> str:
     if len(text) > MAX_CHARACTERS:
         return f"longer than {MAX_CHARACTERS:,} characters"
     return "" if _is_unicode(text) else "not valid Unicode"
+
+
+def _is_integer(value: Any) -> bool:
+    return value is None or (type(value) is int and -(2**63) <= value < 2**63)
 
 
 def _name(value: Any) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from embedding.corpus.columns import Columns, choose
+from embedding.corpus.columns import Columns
 from embedding.corpus.errors import CorpusError
 from embedding.corpus.files import claimed, clear_unfinished, unwritable, write_whole
 from embedding.corpus.job import Job, Model, begin, elsewhere, make_job
@@ -74,8 +74,7 @@ def embed_corpus(
 
     Raises CorpusError, and what `map` raises.
     """
-    columns = choose(source.types(), settings) if source.types() else Columns(text=None)
-    job = make_job(source.name, model, columns, settings)
+    job = make_job(source.name, model, source.columns(settings), settings)
     with _writing(output):
         output.mkdir(parents=True, exist_ok=True)
     with claimed(output), Rejects() as rejects:
