@@ -1,4 +1,4 @@
-"""A hub of one model on localhost, that can refuse, fail, stall or cut a file in the middle."""
+"""A hub of one model and one dataset on localhost, that can refuse, fail, stall or cut a file in the middle."""
 
 import hashlib
 import json
@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 MODEL = "someone/a-model"
+DATASET = "someone/a-dataset"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -52,7 +54,7 @@ class Hub:
 
 @contextmanager
 def fake_hub(folder: Path, *faults: Fault, token: str = "") -> Iterator[Hub]:
-    """Serve `folder` as the model `MODEL`; where `token` is given, only to who sends it."""
+    """Serve `folder` as `MODEL` and as `DATASET`; where `token` is given, only to who sends it."""
     hub = Hub(folder, list(faults), token)
     hub.open.set()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
@@ -96,22 +98,42 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({"id": MODEL, "sha": COMMIT, "siblings": [], "private": False, "gated": False})
         elif self.path.startswith(f"/{MODEL}/resolve/{COMMIT}/"):
             self._file(hub.folder / self.path.split(COMMIT + "/")[1], cut=bool(fault and fault.cut))
+        elif self.path.startswith(f"/api/datasets/{DATASET}/tree/main"):
+            self._tree(self.path.split("/tree/main")[1])
+        elif self.path.startswith(f"/api/datasets/{DATASET}"):
+            self._json({"id": DATASET, "sha": COMMIT, "siblings": [], "private": False, "gated": False})
+        elif self.path.startswith(f"/datasets/{DATASET}/resolve/main/"):
+            self._file(hub.folder / self.path.split("/resolve/main/")[1], cut=bool(fault and fault.cut))
         else:
             self._error(404, "RepoNotFound")
 
+    def _tree(self, rest: str) -> None:
+        """What is in a folder of the dataset, and with `recursive` below it."""
+        path, _, query = rest.partition("?")
+        folder = self.hub.folder / unquote(path).strip("/")
+        if folder.is_dir():
+            found = sorted(folder.rglob("*") if "recursive=true" in query.lower() else folder.iterdir())
+            self._json([self._entry(path) for path in found])
+        else:
+            self._error(404, "EntryNotFound")
+
     def _entry(self, path: Path) -> dict[str, object]:
         name = path.relative_to(self.hub.folder).as_posix()
+        if path.is_dir():
+            return {"type": "directory", "path": name, "oid": COMMIT}
         return {"type": "file", "path": name, "size": path.stat().st_size, "oid": _etag(path)}
 
     def _file(self, path: Path, cut: bool) -> None:
         content = path.read_bytes()
-        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
-        self.send_response(206 if start else 200)
+        size = len(content)
+        first, _, last = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
+        start, content = int(first), content[: int(last) + 1 if last else None]
+        self.send_response(206 if start or last else 200)
         self.send_header("ETag", f'"{_etag(path)}"')
         self.send_header("X-Repo-Commit", COMMIT)
         self.send_header("Content-Length", str(len(content) - start))
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        if start or last:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{size}")
         self.end_headers()
         if self.command == "HEAD":
             return

@@ -1,0 +1,97 @@
+"""A dataset of the hub as the input of `embed`, read as its user names it, with a token and without."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.cli import run
+from tests.corpora import Corpus, made_texts, matrix, table
+from tests.fake_hub import DATASET, Fault, fake_hub
+
+TOKEN = "hf_good"
+TEXTS = made_texts(30)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dataset")
+    (folder / "data").mkdir()
+    (folder / "README.md").write_text("texts")
+    for part in (0, 1):
+        columns = {"id": pa.array(range(15 * part, 15 * part + 15)), "text": TEXTS[15 * part : 15 * part + 15]}
+        pq.write_table(pa.table(columns), folder / f"data/{part}.parquet")
+    return folder
+
+
+@pytest.mark.parametrize("path", ["data/*.parquet", "data", ""])
+def test_a_dataset_gives_the_vectors_of_its_files(
+    corpus: Corpus, prepared_gemma: Path, dataset: Path, path: str, tmp_path: Path
+) -> None:
+    arguments = ["--output", str(tmp_path / "out"), "--model", str(prepared_gemma), "--precision", "float32"]
+
+    with fake_hub(dataset, token=TOKEN) as hub:
+        done = run("embed", f"hf://datasets/{DATASET}/{path}", *arguments, HF_ENDPOINT=hub.url, HF_TOKEN=TOKEN)
+
+    assert done.returncode == 0, done.stderr
+    assert "2 Parquet file(s), text from 'text', id from 'id'" in done.stdout
+    assert table(tmp_path / "out")["id"].to_pylist() == list(range(30))
+    np.testing.assert_allclose(matrix(table(tmp_path / "out")), corpus.vectors(TEXTS), atol=1e-6)
+    assert TOKEN not in done.stdout + done.stderr
+
+
+def test_a_public_dataset_needs_no_token_and_gets_none(dataset: Path, prepared_gemma: Path, tmp_path: Path) -> None:
+    arguments = ["--output", str(tmp_path / "out"), "--model", str(prepared_gemma)]
+
+    with fake_hub(dataset) as hub:
+        done = run("embed", f"hf://datasets/{DATASET}/data/0.parquet", *arguments, HF_ENDPOINT=hub.url)
+
+    assert done.returncode == 0, done.stderr
+    assert hub.sent_tokens == {""}
+    assert sum("/tree/" in request for request in hub.requests) == 1
+
+
+REFUSED = Fault("/api/datasets/", status=401, message="Invalid credentials in Authorization header")
+
+
+@pytest.mark.parametrize(
+    ("address", "token", "faults", "words"),
+    [
+        (f"{DATASET}/data/*.parquet", "", [], "is not on the hub, or it is private: check the address, and HF_TOKEN"),
+        (f"{DATASET}/data/*.parquet", "hf_bad", [REFUSED], "the hub does not accept HF_TOKEN"),
+        ("someone/another/data/*.parquet", TOKEN, [], "is not on the hub, or it is private"),
+        (f"{DATASET}/nothing/*.parquet", TOKEN, [], "no file of a known kind"),
+        (f"{DATASET}/nothing/0.parquet", TOKEN, [], "there is no hf://"),
+        (f"{DATASET}/data/0.parquet", TOKEN, [Fault("/resolve/", 403, "GatedRepo")], "is gated: accept its terms"),
+        (f"{DATASET}/data/0.parquet", TOKEN, [Fault("/resolve/", 403)], "may not be read with this HF_TOKEN"),
+        (f"{DATASET}/data/0.parquet", TOKEN, [Fault("/resolve/", 418)], "the hub answered 418"),
+        (f"{DATASET}@v9/data/0.parquet", TOKEN, [Fault("/v9", 404, "RevisionNotFound")], "in this revision"),
+    ],
+)
+def test_what_the_hub_refuses_ends_it_with_one_line(
+    address: str, token: str, faults: list[Fault], words: str, dataset: Path, tmp_path: Path
+) -> None:
+    arguments = ["embed", f"hf://datasets/{address}", "--output", str(tmp_path / "out")]
+
+    with fake_hub(dataset, *faults, token=TOKEN if not faults else "") as hub:
+        done = run(*arguments, HF_ENDPOINT=hub.url, HF_TOKEN=token)
+
+    assert done.returncode == 1
+    (message,) = done.stderr.strip().splitlines()
+    assert words in message
+    assert f"hf://datasets/{address}" in message or "datasets/" in message
+    assert "hf_" not in message
+
+
+def test_without_a_network_it_ends_with_one_line(tmp_path: Path) -> None:
+    arguments = ["embed", f"hf://datasets/{DATASET}/data", "--output", str(tmp_path / "out")]
+
+    away = run(*arguments, HF_ENDPOINT="http://127.0.0.1:9", HF_TOKEN=TOKEN)
+    offline = run(*arguments, HF_HUB_OFFLINE="1")
+
+    assert [line.count("\n") for line in (away.stderr.strip(), offline.stderr.strip())] == [0, 0]
+    assert "could not be fetched (ConnectError): check the network" in away.stderr
+    assert "HF_HUB_OFFLINE is set" in offline.stderr
+    assert not list(tmp_path.iterdir())
