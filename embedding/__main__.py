@@ -4,6 +4,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -66,6 +67,8 @@ def _prepare(settings: Settings, output: Path) -> int:
 
 def _embed(settings: Settings, input: str, output: Path, **flags: Any) -> int:
     corpus = CorpusSettings.read(**flags)
+    if missing := [name for name in ("pyarrow", "fsspec") if find_spec(name) is None]:
+        raise SettingsError(f"embed needs {missing[0]}, which is not installed: pip install -r requirements.txt")
     from embedding.corpus import CorpusError
     from embedding.corpus.command import embed
 

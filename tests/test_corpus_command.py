@@ -121,6 +121,21 @@ def test_a_mistake_ends_it_with_one_line(
         assert word in message
 
 
+def test_where_pyarrow_is_not_installed_it_says_what_to_install(tmp_path: Path) -> None:
+    arguments = ["embed", str(tmp_path / "a.jsonl"), "--output", str(tmp_path / "out")]
+    code = f"""
+import sys
+sys.modules["pyarrow"] = None
+from embedding.__main__ import main
+sys.exit(main({arguments!r}))
+"""
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr == "error: embed needs pyarrow, which is not installed: pip install -r requirements.txt\n"
+
+
 def test_a_full_disk_ends_it_with_one_line_and_the_same_command_goes_on(prepared_demo: Path, tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "a.jsonl", [{"text": text} for text in made_texts(300)])
     arguments = ["embed", str(source), "--output", str(tmp_path / "out"), "--model", str(prepared_demo)]
