@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import dataclass
 from typing import TextIO
 
 from embedding.corpus.shard_file import ShardReport
@@ -11,8 +12,28 @@ TERMINAL_SECONDS = 0.2
 LINE_SECONDS = 10.0
 
 
+@dataclass
+class Tally:
+    """What shards came to, all that were added."""
+
+    shards: int = 0
+    documents: int = 0
+    chunks: int = 0
+    tokens: int = 0
+    rejects: int = 0
+    characters: int = 0
+
+    def add(self, report: ShardReport) -> None:
+        self.shards += 1
+        self.documents += report.documents
+        self.chunks += report.chunks
+        self.tokens += report.tokens
+        self.rejects += report.rejects
+        self.characters += report.characters
+
+
 class Progress:
-    """Counts what is done and says so on `stream`.
+    """Counts what is done, `now` and by an earlier run (`before`), and says so on `stream`.
 
     `fraction` and `planned` tell how much of the input was read, and how much of it that was in characters; together
     with the characters that are done they tell how much is left.
@@ -24,8 +45,8 @@ class Progress:
         self._every = TERMINAL_SECONDS if self._live else LINE_SECONDS
         self._start = self._said = time.monotonic()
         self._partial: dict[int, tuple[int, int]] = {}
-        self._documents = self._chunks = self._tokens = self._characters = 0
-        self._before = 0  # characters that an earlier run has done
+        self.now = Tally()
+        self.before = Tally()
         self.fraction = 0.0
         self.planned = 0
 
@@ -33,15 +54,6 @@ class Progress:
     def seconds(self) -> float:
         """Since the start."""
         return time.monotonic() - self._start
-
-    @property
-    def documents(self) -> int:
-        """Embedded by this run."""
-        return self._documents
-
-    @property
-    def tokens(self) -> int:
-        return self._tokens
 
     def tick(self, shard: int, chunks: int, tokens: int) -> None:
         """Some of a shard was computed."""
@@ -52,13 +64,7 @@ class Progress:
     def add(self, report: ShardReport, *, earlier: bool = False) -> None:
         """A shard is done; `earlier`: an earlier run did it."""
         self._partial.pop(report.index, None)
-        if earlier:
-            self._before += report.characters
-        else:
-            self._documents += report.documents + report.rejects
-            self._chunks += report.chunks
-            self._tokens += report.tokens
-            self._characters += report.characters
+        (self.before if earlier else self.now).add(report)
         self.show()
 
     def show(self) -> None:
@@ -77,14 +83,15 @@ class Progress:
     def line(self, seconds: float) -> str:
         """What is said after `seconds`."""
         partial = list(self._partial.values())
+        now, embedded = self.now, self.now.documents + self.now.rejects
         chunks = sum(count for count, _ in partial)
-        tokens = self._tokens + sum(count for _, count in partial)
+        tokens = now.tokens + sum(count for _, count in partial)
         # Of a shard under way only its chunks are known; so far as known, a document has so many.
-        texts = self._documents + round(chunks * (self._documents / self._chunks if self._chunks else 1))
-        characters = self._characters * tokens / self._tokens if self._tokens else 0.0
+        texts = embedded + round(chunks * (embedded / now.chunks if now.chunks else 1))
+        characters = now.characters * tokens / now.tokens if now.tokens else 0.0
         total = self.planned / self.fraction if self.fraction else 0.0
-        done = min(1.0, (self._before + characters) / total) if total else 0.0
-        left = (total - self._before - characters) / characters * seconds if characters else None
+        done = min(1.0, (self.before.characters + characters) / total) if total else 0.0
+        left = (total - self.before.characters - characters) / characters * seconds if characters else None
         bar = "█" * int(done * WIDTH)
         rates = f"{texts / seconds:,.1f} texts/s  {tokens / seconds:,.0f} tokens/s" if seconds else ""
         return f"{bar:░<{WIDTH}} {done:4.0%}  {texts:,} texts  {rates}  {_time(left)} left"

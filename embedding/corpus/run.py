@@ -46,21 +46,6 @@ class Summary:
     embedded: int
 
 
-@dataclass
-class _Tally:
-    """What has been met so far."""
-
-    rows: int = 0
-    documents: int = 0
-    chunks: int = 0
-    tokens: int = 0
-
-    def add(self, report: ShardReport) -> None:
-        self.documents += report.documents
-        self.chunks += report.chunks
-        self.tokens += report.tokens
-
-
 def embed_corpus(
     source: Source,
     output: Path,
@@ -90,10 +75,9 @@ class _Run:
         self._job = job
         self._rejects = rejects
         self._progress = progress
-        self._tally = _Tally()
+        self._rows = 0
         self._names: list[str] = []
         self._with_rejects: list[int] = []
-        self._embedded = 0
 
     def through(self, map: Map) -> Summary:
         with _writing(self._folder):
@@ -103,7 +87,6 @@ class _Run:
         self._check_input()
         try:
             for report in map(self._job, self._pending()):
-                self._embedded += 1
                 self._count(report)
         finally:
             self._progress.close()
@@ -140,14 +123,13 @@ class _Run:
 
     def _documents(self) -> Iterator[Document]:
         for row in _checked(self._source, self._job.columns):
-            self._tally.rows += 1
+            self._rows += 1
             if isinstance(row, Reject):
                 self._rejects.add([row])
             else:
                 yield row
 
     def _count(self, report: ShardReport, *, earlier: bool = False) -> None:
-        self._tally.add(report)
         self._progress.add(report, earlier=earlier)
         if report.rejects:
             self._with_rejects.append(report.index)
@@ -170,8 +152,15 @@ class _Run:
             note = read_note(self._folder / self._names[index])
             self._rejects.add(note[1] if note else ())
         self._rejects.write(self._output)
+        now, before = self._progress.now, self._progress.before
         summary = Summary(
-            **asdict(self._tally), rejects=self._rejects.count, shards=len(planned), embedded=self._embedded
+            rows=self._rows,
+            documents=now.documents + before.documents,
+            chunks=now.chunks + before.chunks,
+            tokens=now.tokens + before.tokens,
+            rejects=self._rejects.count,
+            shards=len(planned),
+            embedded=now.shards,
         )
         write_whole(
             self._output / MANIFEST, json.dumps(_manifest(self._job, summary), indent=2, ensure_ascii=False) + "\n"
