@@ -33,7 +33,7 @@ class Tally:
 
 
 class Progress:
-    """Counts what is done, `now` and by an earlier run (`before`), and says so on `stream`.
+    """Counts what is done of one job, `now` and by an earlier run (`before`), and says so on `stream`.
 
     `fraction` and `planned` tell how much of the input was read, and how much of it that was in characters; together
     with the characters that are done they tell how much is left.

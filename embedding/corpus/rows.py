@@ -1,10 +1,19 @@
-"""A row of the input: a document to embed, or the reason why it can't be."""
+"""A row of the input: a document to embed, or the reason why it can't be, listed in a file of such rows."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import orjson
 
 from embedding.corpus.columns import Columns
+from embedding.corpus.files import whole
 
+REJECTS = "rejects.jsonl"
+CHUNK = 1 << 20
 MAX_CHARACTERS = 16_000_000
 
 
@@ -78,3 +87,31 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:  # half of a surrogate pair, or a byte that was not UTF-8
         return False
     return True
+
+
+class Rejects:
+    """Rejects as they are met, kept on disk until it is known that they are all: row, id and why, never a text."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._kept: BinaryIO = TemporaryFile()  # noqa: SIM115  # closed by __exit__
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._kept.close()
+
+    def add(self, rejects: Iterable[Reject]) -> None:
+        for reject in rejects:
+            self._kept.write(orjson.dumps(asdict(reject), option=orjson.OPT_APPEND_NEWLINE))
+            self.count += 1
+
+    def write(self, folder: Path) -> None:
+        """Write them as a file of `folder`. Raises CorpusError."""
+        self._kept.seek(0)
+        with whole(folder / REJECTS) as file:
+            while chunk := self._kept.read(CHUNK):
+                file.write(chunk)

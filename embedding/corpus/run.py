@@ -13,8 +13,7 @@ from embedding.corpus.errors import CorpusError
 from embedding.corpus.files import claimed, clear_unfinished, unwritable, write_whole
 from embedding.corpus.job import Job, Model, begin, elsewhere, make_job
 from embedding.corpus.progress import Progress
-from embedding.corpus.rejects import Rejects
-from embedding.corpus.rows import Document, Reject, check
+from embedding.corpus.rows import Document, Reject, Rejects, check
 from embedding.corpus.shard_file import ShardReport, read_note
 from embedding.corpus.shards import Shard, plan
 from embedding.corpus.source import Source

@@ -1,7 +1,7 @@
 """What is said of a job in any home: what was found in its input, and what it came to."""
 
 from embedding.corpus.progress import Progress
-from embedding.corpus.rejects import REJECTS
+from embedding.corpus.rows import REJECTS
 from embedding.corpus.run import Summary
 from embedding.corpus.source import Source, open_source
 from embedding.settings import CorpusSettings
