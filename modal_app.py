@@ -255,7 +255,7 @@ def embed_corpus(address: str, output: str, options: dict[str, Any], containers:
 def drive(address: str, output: Path, options: dict[str, Any], ahead: int) -> str:
     """The job of `embed_corpus`, with at most `ahead` shards handed out and not answered; what it came to, in words."""
     from embedding import corpus
-    from embedding.corpus.command import opened, said
+    from embedding.corpus.words import opened, said
     from embedding.settings import CorpusSettings, Settings
 
     settings, wanted = Settings.read(), CorpusSettings.read(**options)
@@ -276,7 +276,7 @@ def drive(address: str, output: Path, options: dict[str, Any], ahead: int) -> st
     progress = corpus.Progress()
     summary = corpus.embed_corpus(source, output, wanted, model, in_containers, progress=progress)
     vectors.commit()
-    return said(summary, output, progress)
+    return said(summary, str(output.relative_to(VECTORS)), progress)
 
 
 async def bounded(items: Iterable[Any], room: threading.Semaphore) -> AsyncIterator[Any]:
