@@ -117,6 +117,22 @@ def test_without_a_network_it_says_so_and_goes_on_when_there_is_one(demo: httpx.
         visit.wait_for(2, ".heat tbody tr")
 
 
+def test_an_answer_of_something_else_is_put_into_words(demo: httpx.Client, browser: Browser) -> None:
+    with visiting(browser, url(demo)) as visit:
+        visit.compare()
+        visit.page.route("**/predict", lambda route: route.fulfill(status=200, body="[[0.1, "))
+        visit.page.route("**/page/abstracts.json", lambda route: route.fulfill(status=200, body="<!doctype html>"))
+        visit.page.fill("#sentences", "one sentence\nanother one")
+        visit.page.click("#load-abstracts")
+
+        for notice in ("#compare-notice", "#search-notice"):
+            visit.page.wait_for_selector(f"{notice}.problem:has-text('not an answer of this service')")
+        visit.page.unroute_all()
+        visit.page.route("**/status", lambda route: route.fulfill(status=200, body="<!doctype html>"))
+        visit.page.goto(visit.url)
+        visit.page.wait_for_selector("#state-words:has-text('not an answer of this service')")
+
+
 def test_a_server_that_is_gone_can_be_tried_again(demo: httpx.Client, browser: Browser) -> None:
     with visiting(browser, url(demo), refusals=True) as visit:
         visit.compare()

@@ -5,6 +5,8 @@ import { unit } from "./vectors.js";
 const BATCH = 32; // small enough to show progress, large enough to lose no time
 const TRIES = 5;
 const REMEMBERED = 4000;
+const STRANGE =
+  "What came back is not an answer of this service, or only a part of one. The server may be asleep, or starting.";
 
 /** Something that kept a request from its answer. `kind` is token, busy, offline, stopped or refused. */
 export class Problem extends Error {
@@ -20,9 +22,16 @@ export const address = (path) => new URL(path, document.baseURI).href;
 
 /** What `GET /status` says. Raises Problem. */
 export async function status() {
-  const answer = await reach("status", { cache: "no-store" });
-  if (!answer.ok) throw new Problem("stopped", `The server answered ${answer.status} to a question about its state.`);
-  return answer.json();
+  const found = await read("status", { cache: "no-store" });
+  if (!found.state) throw new Problem("stopped", STRANGE);
+  return found;
+}
+
+/** The JSON that the server has at `path`. Raises Problem. */
+export async function read(path, options = {}) {
+  const { answer, body } = await reach(path, options);
+  if (!answer.ok) throw new Problem("stopped", `The server answered ${answer.status} to a request for ${path}.`);
+  return body;
 }
 
 /** Vectors by text and task, each asked for once. */
@@ -63,16 +72,16 @@ export class Vectors {
 }
 
 async function predict(texts, task, { token, signal }) {
-  const answer = await reach("predict", {
+  const { answer, body } = await reach("predict", {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-API-Key": headerValue(token) },
     body: JSON.stringify({ query: texts, task }),
     signal,
   });
-  if (!answer.ok) throw await problemOf(answer);
-  const rows = await answer.json();
+  if (!answer.ok) throw problemOf(answer, body);
+  if (body.length !== texts.length) throw new Problem("stopped", STRANGE);
   const cut = longest(texts, Number(answer.headers.get("X-Truncated") ?? 0));
-  return rows.map((row, i) => ({ vector: unit(Float32Array.from(row)), cut: cut.has(i) }));
+  return body.map((row, i) => ({ vector: unit(Float32Array.from(row)), cut: cut.has(i) }));
 }
 
 /** The header only counts the texts that were cut; they are the longest. */
@@ -84,11 +93,12 @@ function longest(texts, count) {
 /** A header carries bytes; the server reads a token as UTF-8. */
 const headerValue = (token) => String.fromCharCode(...new TextEncoder().encode(token));
 
+/** The answer to a request, and its body parsed; of a refusal, null where that can't be. Raises Problem. */
 async function reach(path, options) {
-  try {
-    return await fetch(address(path), options);
-  } catch (error) {
-    if (options.signal?.aborted) throw error;
+  const answer = await fetch(address(path), options).catch(() => null);
+  const body = await answer?.json().catch(() => null);
+  options.signal?.throwIfAborted();
+  if (!answer) {
     throw new Problem(
       "offline",
       navigator.onLine
@@ -96,6 +106,9 @@ async function reach(path, options) {
         : "You are offline. This goes on once there is a network again.",
     );
   }
+  // A sleeping Space answers with a page of the hub.
+  if (answer.ok && !body) throw new Problem("stopped", STRANGE);
+  return { answer, body };
 }
 
 /** `call`, again after the wait that a busy server asks for, a few times. */
@@ -125,8 +138,8 @@ export function pause(milliseconds, signal) {
   });
 }
 
-async function problemOf(answer) {
-  const detail = await answer.json().then((body) => body.detail, () => null);
+function problemOf(answer, body) {
+  const detail = body?.detail;
   const wait = Number(answer.headers.get("Retry-After")) || 0;
   switch (answer.status) {
     case 401:

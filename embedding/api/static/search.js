@@ -1,6 +1,6 @@
 /** Search: documents ranked by how near their vectors are to that of the query, as it is typed. */
 
-import { address, Problem } from "./api.js";
+import { read } from "./api.js";
 import { cutNote } from "./compare.js";
 import { byId, counted, debounced, element } from "./dom.js";
 import { Turns } from "./turns.js";
@@ -66,13 +66,13 @@ function ranked(texts, vectors, asked) {
 }
 
 async function loadAbstracts(turns) {
-  const answer = await fetch(address("page/abstracts.json")).catch(() => null);
-  if (!answer?.ok) {
-    const problem = new Problem("offline", "The abstracts can't be fetched: the server can't be reached.");
-    turns.report(problem, () => loadAbstracts(turns));
+  let found;
+  try {
+    found = await read("page/abstracts.json");
+  } catch (error) {
+    turns.report(error, () => loadAbstracts(turns));
     return;
   }
-  const found = await answer.json();
   const field = byId("documents");
   field.value = found.map(({ title, text }) => `${title}\n${text}`).join("\n\n");
   field.dispatchEvent(new Event("input", { bubbles: true }));
