@@ -142,5 +142,24 @@ def test_a_server_that_is_gone_can_be_tried_again(demo: httpx.Client, browser: B
         visit.page.unroute("**/predict")
 
         assert "can't be reached" in visit.page.inner_text("#compare-notice")
+        assert visit.page.inner_text("#state-words") == "Ready"
         visit.page.click("#compare-notice button")
         visit.wait_for(2, ".heat tbody tr")
+
+
+def test_a_server_that_starts_again_is_seen_to_and_waited_for(demo: httpx.Client, browser: Browser) -> None:
+    loading = {"state": "loading", "step": "preparing the model: weights", "fraction": 0.5, "model_id": "a/b"}
+    with visiting(browser, url(demo), refusals=True) as visit:
+        visit.compare()
+        visit.page.route("**/predict", lambda route: route.abort("connectionrefused"))
+        visit.page.route("**/status", lambda route: route.abort("connectionrefused"))
+        visit.page.fill("#sentences", "one sentence\nanother one")
+        visit.page.wait_for_selector("[data-state=unreachable]")
+        visit.page.wait_for_selector("#compare-notice.problem:has-text('goes on by itself')")
+        visit.page.unroute_all()
+        visit.page.route("**/status", lambda route: route.fulfill(json=loading))
+        visit.page.wait_for_selector("#state-step:has-text('preparing the model: weights')")
+        visit.page.unroute_all()
+        visit.wait_for(2, ".heat tbody tr")
+
+        assert visit.page.inner_text("#state-words") == "Ready"

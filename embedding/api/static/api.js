@@ -103,7 +103,7 @@ async function reach(path, options) {
       "offline",
       navigator.onLine
         ? "The server can't be reached. It may have stopped, or the network to it is down."
-        : "You are offline. This goes on once there is a network again.",
+        : "You are offline.",
     );
   }
   // A sleeping Space answers with a page of the hub.

@@ -4,7 +4,7 @@ import { Vectors } from "./api.js";
 
 const KEY = "embedding-token";
 
-/** Tells of a new state, token or network by the event "change". */
+/** Tells of a new state, token or network by the event "change", and by "doubt" that the state may not hold any more. */
 export class Session extends EventTarget {
   vectors = new Vectors();
   status = null;
@@ -34,6 +34,10 @@ export class Session extends EventTarget {
   refuse() {
     this.#refused = true;
     this.changed();
+  }
+
+  doubt() {
+    this.dispatchEvent(new Event("doubt"));
   }
 
   changed() {

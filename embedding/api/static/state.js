@@ -1,4 +1,4 @@
-/** The state of the server: asked for until it is ready, and shown. */
+/** The state of the server: asked for until it is ready, and anew when that is in doubt; and shown. */
 
 import { pause, status } from "./api.js";
 import { byId, describe, element } from "./dom.js";
@@ -6,11 +6,12 @@ import { byId, describe, element } from "./dom.js";
 const FIRST_WAIT = 700;
 const LONGEST_WAIT = 8000;
 
-/** Ask until the server is ready; when the network comes back, ask again. */
+/** Ask until the server is ready; ask again when a request went wrong, and when the network comes back. */
 export function startState(session) {
   let asking = null;
   const ask = () => (asking ??= follow(session).finally(() => (asking = null)));
-  window.addEventListener("online", ask);
+  session.addEventListener("doubt", ask);
+  window.addEventListener("online", () => ask().then(() => session.changed()));
   ask();
 }
 
@@ -19,7 +20,7 @@ async function follow(session) {
     const before = session.status?.state;
     session.status = await status().catch(({ message }) => ({ state: "unreachable", message }));
     show(session.status);
-    if (session.ready || session.status.state !== before) session.changed();
+    if (session.status.state !== before) session.changed();
     if (session.ready) return;
     await pause(wait);
   }

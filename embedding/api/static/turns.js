@@ -18,7 +18,11 @@ export class Turns {
     const { signal } = this.#controller;
     const { session } = this;
     if (this.#obstructed()) return;
-    const waiting = (problem) => this.#say(`${problem.message} Trying again in ${problem.wait} s.`, "waiting");
+    const waiting = (problem) => {
+      if (signal.aborted) return;
+      this.#say(`${problem.message} Trying again in ${problem.wait} s.`, "waiting");
+      session.doubt();
+    };
     try {
       const said = await work({ token: session.token, limit: session.status.max_client_batch_size, signal, waiting });
       if (!signal.aborted) this.#say(said ?? "");
@@ -28,9 +32,10 @@ export class Turns {
   }
 
   #obstructed() {
-    const { ready, token, refused } = this.session;
+    const { ready, token, refused, status } = this.session;
     const toToken = (label) => [label, () => byId("token").focus()];
-    if (!ready) this.#say("This starts by itself as soon as the model is ready.");
+    if (status?.state === "unreachable") this.#say(`${status.message} This goes on by itself.`, "problem");
+    else if (!ready) this.#say("This starts by itself as soon as the model is ready.");
     else if (!token) this.#say("This needs the token of this server.", "", toToken("Put in the token"));
     else if (refused) this.#say("This server does not know the token.", "problem", toToken("Change the token"));
     return !ready || !token || refused;
@@ -43,6 +48,7 @@ export class Turns {
       this.session.refuse();
     } else {
       this.#say(error.message, "problem", ["Try again", retry]);
+      if (error.kind !== "refused") this.session.doubt();
     }
   }
 
