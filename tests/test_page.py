@@ -178,6 +178,21 @@ def test_pasted_documents_are_split_and_embedded_in_batches(demo: httpx.Client, 
         assert visit.sent()[-1] == {"query": ["A title\nand a text", "Another"], "task": "document"}
 
 
+def test_the_bar_goes_with_the_documents_it_is_for(demo: httpx.Client, browser: Browser) -> None:
+    with visiting(browser, url(demo)) as visit:
+        visit.compare()
+        visit.page.route("**/predict", lambda _: None)  # never answered
+        visit.page.fill("#documents", "cats purr\nbread rises")
+        visit.page.wait_for_selector("#documents-progress")
+        visit.page.fill("#documents", "")
+
+        visit.page.wait_for_selector("#documents-progress", state="hidden")
+        visit.page.fill("#documents", "cats purr")
+        visit.page.wait_for_selector("#documents-progress")
+        visit.page.click("#token-forget")
+        visit.page.wait_for_selector("#documents-progress", state="hidden")
+
+
 def test_a_stale_answer_never_overwrites_a_newer_one(demo: httpx.Client, browser: Browser) -> None:
     held: list[Route] = []
     with visiting(browser, url(demo)) as visit:

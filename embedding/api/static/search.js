@@ -16,6 +16,7 @@ export function startSearch(session) {
   const turns = new Turns(session, byId("search-notice"));
   const results = new Results();
   const refresh = () => {
+    byId("documents-progress").hidden = true; // what it is for may be over; if not, it is shown again at once
     results.expect(documents().length);
     return turns.take((options) => search(session, results, options));
   };
