@@ -69,6 +69,8 @@ def test_a_first_visitor_sees_what_it_is_how_it_is_and_what_to_do(demo: httpx.Cl
         visit.page.click("#compare-notice button")
         assert visit.page.evaluate("document.activeElement.id") == "token"
         assert visit.sent() == []
+        for region in visit.page.locator("[role=status], [role=alert]").all():
+            assert region.evaluate("(e) => getComputedStyle(e).display") != "none", "it would not be read out"
 
 
 def test_the_token_is_kept_for_the_tab_only(demo: httpx.Client, browser: Browser) -> None:
