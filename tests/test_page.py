@@ -180,6 +180,16 @@ def test_pasted_documents_are_split_and_embedded_in_batches(demo: httpx.Client, 
         assert visit.sent()[-1] == {"query": ["A title\nand a text", "Another"], "task": "document"}
 
 
+def test_documents_beyond_the_most_are_left_out_and_it_is_said(demo: httpx.Client, browser: Browser) -> None:
+    with visiting(browser, url(demo)) as visit:
+        visit.page.route("**/predict", lambda r: r.fulfill(json=[[1.0] * 384] * len(r.request.post_data_json["query"])))
+        visit.compare()
+        visit.page.fill("#documents", "\n".join(f"document {n}" for n in range(1001)))
+        visit.page.wait_for_selector("#search-notice:has-text('Only the first 1,000 documents')")
+
+        assert "1,000 documents ranked" in visit.page.inner_text("#search-summary")
+
+
 def test_the_bar_goes_with_the_documents_it_is_for(demo: httpx.Client, browser: Browser) -> None:
     with visiting(browser, url(demo)) as visit:
         visit.compare()

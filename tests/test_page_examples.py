@@ -56,6 +56,20 @@ def test_what_is_copied_runs(choice: str, demo: httpx.Client, browser: Browser, 
     assert all(TOKEN not in code for code in copied.values())
 
 
+def test_a_request_has_no_more_texts_than_the_server_takes(demo: httpx.Client, browser: Browser) -> None:
+    limit = demo.get("/info").json()["max_client_batch_size"]
+    with visiting(browser, url(demo)) as visit:
+        visit.page.goto(visit.url)
+        visit.page.wait_for_selector("[data-state=ready]")
+        visit.page.check("[name=request][value=documents]")
+        visit.page.fill("#documents", "\n".join(f"document {n}" for n in range(limit + 1)))
+
+        code = visit.page.text_content("#code-curl") or ""
+        assert f'"document {limit - 1}"' in code
+        assert f'"document {limit}"' not in code
+        assert visit.page.inner_text("#part-note").startswith(f"The first {limit} of ")
+
+
 def test_the_documentation_tries_the_endpoints(demo: httpx.Client, browser: Browser) -> None:
     with visiting(browser, url(demo), viewport=WIDE) as visit:
         visit.page.goto(f"{visit.url}docs")

@@ -1,7 +1,7 @@
 /** Use it: the requests of this page in three languages, ready to copy. */
 
 import { address } from "./api.js";
-import { byId, element } from "./dom.js";
+import { byId, counted, element } from "./dom.js";
 
 const LANGUAGES = [
   ["curl", "In a terminal", curl],
@@ -9,17 +9,28 @@ const LANGUAGES = [
   ["javascript", "In JavaScript, from a server", javascript],
 ];
 
-/** @param {Record<string, () => {query: string|string[], task?: string}>} requests what each choice asks for */
-export function startExamples(requests) {
+/**
+ * @param {Session} session
+ * @param {Record<string, () => {query: string|string[], task?: string}>} requests what each choice asks for
+ */
+export function startExamples(session, requests) {
   const codes = LANGUAGES.map(([name, title]) => snippet(name, title));
   const show = () => {
-    const body = requests[document.querySelector("[name=request]:checked").value]();
+    const whole = requests[document.querySelector("[name=request]:checked").value]();
+    const body = within(session.status?.max_client_batch_size ?? Infinity, whole);
+    byId("part-note").textContent =
+      body === whole ? "" : `The first ${body.query.length} of ${counted(whole.query.length, "text")}: a request takes no more.`;
     LANGUAGES.forEach(([, , write], i) => (codes[i].textContent = write(address("predict"), body)));
   };
   byId("private-note").hidden = !location.hostname.endsWith(".hf.space");
   document.addEventListener("input", show);
+  session.addEventListener("change", show);
   show();
 }
+
+/** `body`, with no more texts than the server takes at once. */
+const within = (limit, body) =>
+  Array.isArray(body.query) && body.query.length > limit ? { ...body, query: body.query.slice(0, limit) } : body;
 
 function snippet(name, title) {
   const code = element("code", { id: `code-${name}` });

@@ -11,5 +11,5 @@ const session = new Session();
 startToken(session);
 const { sentences } = startCompare(session);
 const { query, documents } = startSearch(session);
-startExamples({ query, sentences, documents });
+startExamples(session, { query, sentences, documents });
 startState(session);

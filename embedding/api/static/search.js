@@ -34,7 +34,8 @@ async function search(session, results, options) {
   const texts = documents();
   if (!texts.length) return "";
   const { vectors, cut } = await embedded(session, texts, options);
-  const told = cutNote(cut, session.status);
+  const most = tooMany() ? `Only the first ${MOST.toLocaleString("en")} documents are searched.` : "";
+  const told = [most, cutNote(cut, session.status)].filter(Boolean).join(" ");
   if (!query()) {
     results.clear();
     return told;
@@ -81,12 +82,15 @@ async function loadAbstracts(turns) {
 
 const query = () => byId("query").value.trim();
 
-/** The documents: parted by blank lines, or where there are none, one a line. */
-function documents() {
+/** What is pasted: parted by blank lines, or where there are none, one a line. */
+function pieces() {
   const pasted = byId("documents").value.trim();
   const parts = pasted.split(/\n\s*\n/);
-  return (parts.length > 1 ? parts : pasted.split("\n")).map((part) => part.trim()).filter(Boolean).slice(0, MOST);
+  return (parts.length > 1 ? parts : pasted.split("\n")).map((part) => part.trim()).filter(Boolean);
 }
+
+const documents = () => pieces().slice(0, MOST);
+const tooMany = () => pieces().length > MOST;
 
 class Results {
   #all = false;
