@@ -11,9 +11,10 @@ from starlette.responses import Response
 from embedding.api.disconnect import while_connected
 from embedding.api.errors import InvalidInput
 from embedding.model import Task, TextTooLong
-from embedding.serving import Service
+from embedding.serving import Embeddings, Service
 
 MAX_FIELDS = 16
+MAX_NAMED = 100  # a header has room for no more
 EXAMPLES: list[Any] = [
     {"query": "What is machine learning?"},
     {"query": ["Galaxies form when gas cools.", "Bread rises when yeast ferments."], "task": "document"},
@@ -71,7 +72,13 @@ class PredictRequest(BaseModel):
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The vector of a text, or the vectors of a list in its order.",
-        "headers": {"X-Truncated": {"description": "texts that were cut, if any", "schema": {"type": "integer"}}},
+        "headers": {
+            "X-Truncated": {"description": "texts that were cut, if any", "schema": {"type": "integer"}},
+            "X-Truncated-Texts": {
+                "description": f"places of the first {MAX_NAMED} of them, from 0, with commas between",
+                "schema": {"type": "string"},
+            },
+        },
         "content": {"application/json": {"schema": {"oneOf": [
             {"type": "array", "items": {"type": "number"}},
             {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
@@ -103,5 +110,10 @@ async def predict(request: Request, body: PredictRequest) -> Response:
     except TextTooLong as error:
         raise InvalidInput(("query",) if one else ("query", error.index), "text_too_long", str(error)) from None
     answer = orjson.dumps(result.vectors[0] if one else result.vectors, option=orjson.OPT_SERIALIZE_NUMPY)
-    headers = {"X-Truncated": str(result.truncated)} if result.truncated else {}
-    return Response(answer, headers=headers, media_type="application/json")
+    return Response(answer, headers=_truncated(result), media_type="application/json")
+
+
+def _truncated(result: Embeddings) -> dict[str, str]:
+    """How many texts were cut and which, as headers; none where none was."""
+    places = [str(place) for place, tokens in enumerate(result.tokens) if tokens.truncated]
+    return {"X-Truncated": str(result.truncated), "X-Truncated-Texts": ",".join(places[:MAX_NAMED])} if places else {}

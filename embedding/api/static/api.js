@@ -80,14 +80,8 @@ async function predict(texts, task, { token, signal }) {
   });
   if (!answer.ok) throw problemOf(answer, body);
   if (body.length !== texts.length) throw new Problem("stopped", STRANGE);
-  const cut = longest(texts, Number(answer.headers.get("X-Truncated") ?? 0));
+  const cut = new Set(answer.headers.get("X-Truncated-Texts")?.split(",").map(Number));
   return body.map((row, i) => ({ vector: unit(Float32Array.from(row)), cut: cut.has(i) }));
-}
-
-/** The header only counts the texts that were cut; they are the longest. */
-function longest(texts, count) {
-  const order = texts.map((_, i) => i).sort((i, j) => texts[j].length - texts[i].length);
-  return new Set(order.slice(0, count));
 }
 
 /** A header carries bytes; the server reads a token as UTF-8. */
