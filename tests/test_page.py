@@ -180,6 +180,27 @@ def test_pasted_documents_are_split_and_embedded_in_batches(demo: httpx.Client, 
         assert visit.sent()[-1] == {"query": ["A title\nand a text", "Another"], "task": "document"}
 
 
+def test_loading_the_abstracts_can_be_undone(demo: httpx.Client, browser: Browser) -> None:
+    held: list[Route] = []
+    with visiting(browser, url(demo)) as visit:
+        visit.compare()
+        visit.page.fill("#documents", "what the visitor pasted")
+        visit.load_abstracts()
+        visit.page.wait_for_function("document.getElementById('documents').value.length > 10000")
+        visit.page.focus("#documents")
+        visit.page.keyboard.press("ControlOrMeta+z")
+        assert visit.page.input_value("#documents") == "what the visitor pasted"
+
+        visit.page.route("**/page/abstracts.json", lambda route: held.append(route))
+        with visit.page.expect_request("**/page/abstracts.json"):
+            visit.page.click("#load-abstracts")
+        visit.page.fill("#documents", "something else")
+        with visit.page.expect_response("**/page/abstracts.json"):
+            held[0].continue_()
+        visit.page.wait_for_timeout(200)
+        assert visit.page.input_value("#documents") == "something else"
+
+
 def test_documents_beyond_the_most_are_left_out_and_it_is_said(demo: httpx.Client, browser: Browser) -> None:
     with visiting(browser, url(demo)) as visit:
         visit.page.route("**/predict", lambda r: r.fulfill(json=[[1.0] * 384] * len(r.request.post_data_json["query"])))

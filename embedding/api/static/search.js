@@ -68,6 +68,8 @@ function ranked(texts, vectors, asked) {
 }
 
 async function loadAbstracts(turns) {
+  const field = byId("documents");
+  const before = field.value;
   let found;
   try {
     found = await read("page/abstracts.json");
@@ -75,9 +77,22 @@ async function loadAbstracts(turns) {
     turns.report(error, () => loadAbstracts(turns));
     return;
   }
-  const field = byId("documents");
-  field.value = found.map(({ title, text }) => `${title}\n${text}`).join("\n\n");
-  field.dispatchEvent(new Event("input", { bubbles: true }));
+  if (field.value !== before) return; // the visitor has something else in mind by now
+  putIn(field, found.map(({ title, text }) => `${title}\n${text}`).join("\n\n"));
+}
+
+/** Replace what is in `field` so that undo brings it back, and leave the focus where it is. */
+function putIn(field, text) {
+  const focused = document.activeElement;
+  field.focus({ preventScroll: true });
+  field.select();
+  if (!document.execCommand("insertText", false, text)) { // old, but the one way that undo knows of
+    field.value = text;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+  field.setSelectionRange(0, 0);
+  field.scrollTop = 0;
+  focused.focus({ preventScroll: true });
 }
 
 const query = () => byId("query").value.trim();
