@@ -50,10 +50,10 @@ export function aligned(points, target) {
   return candidates[mirrored < plain ? 1 : 0];
 }
 
-/** How far two lists rank alike: 1 the same order, -1 the reverse. Spearman's, with ties sharing their mean rank. */
+/** How far two lists rank alike: 1 the same order, -1 the reverse. Spearman's, with ties sharing their mean rank; 1 where neither ranks. */
 export function rankCorrelation(a, b) {
   const [ra, rb] = [a, b].map((values) => unit(deviations(ranks(values))));
-  return a.length > 1 ? dot(ra, rb) : 1;
+  return dot(ra, ra) || dot(rb, rb) ? dot(ra, rb) : 1;
 }
 
 /** The values above the diagonal, row by row. */
