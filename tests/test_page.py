@@ -119,6 +119,19 @@ def test_sentences_are_compared_by_the_cosines_of_their_vectors(demo: httpx.Clie
         assert visit.sent()[-1] == {"query": texts, "task": "document"}
 
 
+def test_one_sentence_alone_leaves_no_old_picture(demo: httpx.Client, browser: Browser) -> None:
+    with visiting(browser, url(demo)) as visit:
+        visit.compare()
+        visit.page.fill("#sentences", "alone")
+        visit.page.wait_for_selector("#compare-notice:has-text('Two sentences are needed')")
+
+        assert "Each sentence against each other" in visit.page.inner_text("#heat")
+        assert visit.page.is_hidden("#compare-bottom")
+        visit.page.press("#width", "ArrowLeft")
+        visit.page.fill("#sentences", "alone\nno more")
+        visit.wait_for(2, ".heat tbody tr")
+
+
 def test_the_slider_cuts_the_vectors_and_says_what_is_lost_and_saved(demo: httpx.Client, browser: Browser) -> None:
     with visiting(browser, url(demo), viewport=WIDE) as visit:
         visit.page.route("**/status", at_widths(384, 256, 128))

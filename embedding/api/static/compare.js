@@ -18,7 +18,10 @@ export function startCompare(session) {
     turns.take(async (options) => {
       const texts = sentences();
       const told = tooMany() ? `Only the first ${MOST} sentences are compared.` : "";
-      if (texts.length < 2) return "Two sentences are needed to compare them.";
+      if (texts.length < 2) {
+        picture.clear();
+        return "Two sentences are needed to compare them.";
+      }
       const { vectors, cut } = await session.vectors.of(texts, task(), options);
       picture.show(texts, vectors, session.status);
       byId("announced").textContent = `${texts.length} sentences compared.`;
@@ -50,7 +53,7 @@ class Picture {
   #full = null;
 
   constructor() {
-    this.#slider.addEventListener("input", () => this.#draw());
+    this.#slider.addEventListener("input", () => this.#full && this.#draw());
     new ResizeObserver(() => this.#full && this.#drawMap()).observe(byId("map"));
   }
 
@@ -60,6 +63,13 @@ class Picture {
     this.#offer(widths ?? [vectors[0].length]);
     byId("compare-bottom").hidden = false; // before it is drawn into, for it to have a width
     this.#draw();
+  }
+
+  clear() {
+    this.#full = null;
+    this.#heatmap.clear();
+    byId("compare-bottom").hidden = true;
+    byId("width-facts").replaceChildren();
   }
 
   #offer(widths) {

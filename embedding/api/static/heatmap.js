@@ -10,6 +10,7 @@ export class Heatmap {
 
   constructor(room, legend, readout) {
     this.room = room;
+    this.placeholder = [...room.childNodes];
     this.legend = legend;
     this.readout = readout;
     room.addEventListener("pointerover", ({ target }) => this.#tell(target));
@@ -31,6 +32,12 @@ export class Heatmap {
     this.room.replaceChildren(table);
     this.legend.replaceChildren(lowest.toFixed(1), element("span", { "aria-hidden": "true" }), "1.0");
     this.readout.textContent = "Point at a value, or walk to it with the arrow keys.";
+  }
+
+  clear() {
+    this.room.replaceChildren(...this.placeholder);
+    this.legend.replaceChildren();
+    this.readout.replaceChildren();
   }
 
   #tell(target) {
