@@ -20,7 +20,7 @@ MEDIA_TYPES = {
 }
 
 # A Space shows the page in a frame of huggingface.co.
-FRAMES = "frame-ancestors 'self' https://huggingface.co https://*.hf.space"
+FRAMES = "frame-ancestors 'self' https://huggingface.co"
 SAME = "script-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'"
 PAGE_POLICY = f"default-src 'none'; style-src 'self'; {SAME}; {FRAMES}"
 # Swagger UI styles its elements one by one.
