@@ -1,5 +1,6 @@
 """What operators ask: is it up, and what is it?"""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from starlette.responses import PlainTextResponse
 from embedding.api.auth import SCHEMES
 from embedding.model import EngineInfo
 from embedding.serving import NotReady
+
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 router = APIRouter(tags=["operations"])
 
@@ -30,10 +33,10 @@ async def status(request: Request) -> dict[str, Any]:
     limit = {"max_client_batch_size": settings.max_client_batch}
     if service.ready:
         engine = _described(service.info)
-        name = _name(engine.pop("model_id"))
-        return {"state": "ready", "step": None, "fraction": None, "model_id": name, **limit, **engine}
+        name = _named(engine.pop("model_id"))
+        return {"state": "ready", "step": None, "fraction": None, **name, **limit, **engine}
     step, share = service.step
-    return {"state": "loading", "step": step, "fraction": share, "model_id": _name(settings.model_id), **limit}
+    return {"state": "loading", "step": step, "fraction": share, **_named(settings.model_id), **limit}
 
 
 @router.get("/info", dependencies=[Security(scheme) for scheme in SCHEMES])
@@ -49,10 +52,11 @@ async def info(request: Request) -> dict[str, Any]:
     }
 
 
-def _name(model: str) -> str:
-    """The model as anyone may know it: a hub id, or the last of a folder's path."""
+def _named(model: str) -> dict[str, Any]:
+    """The model as anyone may know it: a hub id, or the last of a folder's path; and whether it is the former."""
     parts = Path(model).parts
-    return model if len(parts) <= 2 else "/".join(("…", *parts[-2:]))
+    name = model if len(parts) <= 2 else "/".join(("…", *parts[-2:]))
+    return {"model_id": name, "hub": HUB_ID.fullmatch(model) is not None and not Path(model).is_dir()}
 
 
 def _described(info: EngineInfo) -> dict[str, Any]:

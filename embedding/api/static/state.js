@@ -49,7 +49,7 @@ function showProgress({ state, fraction, step }) {
 
 function facts(now) {
   if (!now.model_id) return [];
-  const model = [["Model", modelName(now.model_id)]];
+  const model = [["Model", modelName(now)]];
   if (now.state !== "ready") return model;
   return [
     ...model,
@@ -61,8 +61,7 @@ function facts(now) {
   ];
 }
 
-function modelName(id) {
-  const name = id.split("/").slice(-2).join("/");
-  if (!/^[\w.-]+\/[\w.-]+$/.test(id)) return name;
-  return element("a", { href: `https://huggingface.co/${id}`, target: "_blank", rel: "noreferrer" }, name);
+function modelName({ model_id: id, hub }) {
+  if (!hub) return id;
+  return element("a", { href: `https://huggingface.co/${id}`, target: "_blank", rel: "noreferrer" }, id);
 }
