@@ -199,7 +199,7 @@ def test_loading_the_abstracts_can_be_undone(demo: httpx.Client, browser: Browse
         visit.compare()
         visit.page.fill("#documents", "what the visitor pasted")
         visit.load_abstracts()
-        visit.page.wait_for_function("document.getElementById('documents').value.length > 10000")
+        visit.page.wait_for_selector("#results-more")
         visit.page.focus("#documents")
         visit.page.keyboard.press("ControlOrMeta+z")
         assert visit.page.input_value("#documents") == "what the visitor pasted"

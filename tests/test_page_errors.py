@@ -59,7 +59,7 @@ def test_a_wrong_token_is_said_at_its_field(demo: httpx.Client, browser: Browser
 def test_a_text_that_is_too_long_is_named(demo: httpx.Client, browser: Browser) -> None:
     with visiting(browser, url(demo)) as visit:
         visit.compare()
-        long_but_few_tokens = "incomprehensible " * 200
+        long_but_few_tokens = "international " * 100
         visit.page.fill("#sentences", f"{long_but_few_tokens}\n" + "a b c " * 150 + "\nshort too")
         visit.page.wait_for_selector("#compare-notice:has-text('Too long')")
         visit.shoot("too-long")

@@ -74,7 +74,13 @@ def test_a_turned_and_mirrored_map_is_turned_back(compute: Any) -> None:
 
 @pytest.mark.parametrize(
     ("one", "other", "expected"),
-    [([1, 2, 3], [10, 20, 30], 1), ([1, 2, 3], [3, 2, 1], -1), ([1, 1, 2], [1, 2, 3], 0.8660254), ([1], [2], 1), ([1, 1, 1], [2, 2, 2], 1)],
+    [
+        ([1, 2, 3], [10, 20, 30], 1),
+        ([1, 2, 3], [3, 2, 1], -1),
+        ([1, 1, 2], [1, 2, 3], 0.8660254),
+        ([1], [2], 1),
+        ([1, 1, 1], [2, 2, 2], 1),
+    ],
 )
 def test_ranks_are_correlated(one: list[float], other: list[float], expected: float, compute: Any) -> None:
     assert compute("rankCorrelation", one, other) == pytest.approx(expected)
