@@ -84,7 +84,8 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error
         raise SettingsError(
-            f"can't listen on {host} port {port}: {reason}. Choose another, for example --port 7861, or another --host."
+            f"can't listen on {host} port {port}: {reason}. Choose another, for example --port {port + 1}, or another "
+            "--host."
         ) from None
 
 
@@ -97,12 +98,13 @@ def _reachable(host: str) -> str:
 
 def _invitation(url: str, made_token: str | None, description: str) -> str:
     made = f"\n  token    {made_token}" if made_token else ""
+    use = f"\n  use it   export EMBEDDING_URL={url} auth_token={made_token}" if made_token else ""
     token = made_token or "$auth_token"
     return f"""
 Ready: {description}
   address  {url}{made}
   try it   curl {url}/predict -H "Authorization: Bearer {token}" -H "Content-Type: application/json" \
--d '{{"query": "What is machine learning?"}}'
+-d '{{"query": "What is machine learning?"}}'{use}
 """
 
 

@@ -115,3 +115,4 @@ class CorpusSettings(Options):
         default="float32", description="numbers in the files: float32, float16, or int8 with a scale a vector"
     )
     shard_chars: int = Field(default=1_000_000, ge=1, description="characters of text in one file of vectors, about")
+    replace: bool = Field(default=False, description="make all files anew where none is of the input as it is now")

@@ -1,6 +1,7 @@
 """`python -m embedding embed` as its user meets it: what it says, what other programs read, and how it can end."""
 
 import json
+import os
 import re
 import resource
 import signal
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import duckdb
+import httpx
 import lancedb
 import numpy as np
 import pandas as pd
@@ -20,6 +22,7 @@ import pytest
 from embedding.corpus import SHARDS, Progress, ShardReport
 from tests.cli import peak_memory, run, running
 from tests.corpora import Corpus, contents, made_texts, manifest, matrix, table, write_jsonl
+from tests.live import TOKEN
 from tests.test_readme import blocks, shell_block
 
 
@@ -45,13 +48,22 @@ def test_it_says_what_it_reads_and_what_came_out(papers: Path) -> None:
     assert re.search(r"40 texts embedded in .* s \(.* texts/s, .* tokens/s\)", said)
     assert "40 vectors of 40 documents" in said
     assert str(papers / "vectors/shards") in said
+    assert "vectors by onnx on cpu, float32" in said
 
 
 @pytest.mark.parametrize("library", ["pandas", "duckdb", "lancedb"])
-def test_the_readme_s_way_to_read_them_runs(papers: Path, library: str) -> None:
+def test_the_readme_s_way_to_read_them_runs(papers: Path, library: str, demo: httpx.Client) -> None:
     (example,) = [block for block in blocks("python") if f"import {library}" in block]
 
-    done = subprocess.run([sys.executable, "-c", example], cwd=papers, capture_output=True, text=True, check=False)
+    server = {"EMBEDDING_URL": str(demo.base_url).rstrip("/"), "auth_token": TOKEN}
+    done = subprocess.run(
+        [sys.executable, "-c", example],
+        cwd=papers,
+        env={**os.environ, **server},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert done.returncode == 0, done.stderr
     assert done.stdout
@@ -167,7 +179,10 @@ def test_told_to_stop_it_says_that_the_same_command_goes_on(
         status = process.process.wait(20)
 
     assert status == 128 + stop
-    assert process.output.splitlines()[-1] == "Stopped. The same command goes on from here."
+    assert (
+        process.output.splitlines()[-1]
+        == "Stopped. Files that were whole are kept, and the same command makes the others."
+    )
     assert "Traceback" not in process.output
 
 

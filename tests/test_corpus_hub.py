@@ -36,7 +36,7 @@ def test_a_dataset_gives_the_vectors_of_its_files(
         done = run("embed", f"hf://datasets/{DATASET}/{path}", *arguments, HF_ENDPOINT=hub.url, HF_TOKEN=TOKEN)
 
     assert done.returncode == 0, done.stderr
-    assert "2 Parquet file(s), text from 'text', id from 'id'" in done.stdout
+    assert "2 Parquet file(s), text from 'text', no title, id from 'id'" in done.stdout
     assert table(tmp_path / "out")["id"].to_pylist() == list(range(30))
     np.testing.assert_allclose(matrix(table(tmp_path / "out")), corpus.vectors(TEXTS), atol=1e-6)
     assert TOKEN not in done.stdout + done.stderr

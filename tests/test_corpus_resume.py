@@ -204,6 +204,8 @@ def test_another_input_of_the_same_name_is_refused_and_nothing_is_removed(
         corpus.embed(other, tmp_path / "out")
 
     assert contents(tmp_path / "out") == before
+    assert corpus.embed(other, tmp_path / "out", replace=True).documents == 1
+    assert table(tmp_path / "out")["id"].to_pylist() == ["1"]
 
 
 def test_a_folder_of_other_things_is_left_alone(corpus: Corpus, source: Path, tmp_path: Path) -> None:

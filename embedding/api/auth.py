@@ -56,4 +56,6 @@ def _unauthorized(detail: str) -> JSONResponse:
 
 
 _no_token = _unauthorized("A token is needed: send it as 'Authorization: Bearer TOKEN' or 'X-API-Key: TOKEN'.")
-_wrong_token = _unauthorized("This token is not one that the service knows; its owner set it as auth_token.")
+_wrong_token = _unauthorized(
+    "This token is not one that the service knows: its owner set it as auth_token, or the demo printed it."
+)

@@ -7,7 +7,7 @@ from embedding.corpus.errors import CorpusError
 from embedding.settings import CorpusSettings
 
 TEXTS = ("text", "abstract", "content", "contents", "body", "document", "passage", "chunk", "sentence", "summary")
-TITLES = ("title", "headline", "heading", "name")
+TITLES = ("title", "paper_title", "headline", "heading", "name")
 IDS = ("id", "_id", "doc_id", "docid", "document_id", "paper_id", "arxiv_id", "passage_id", "key", "uuid", "url")
 NO_TITLE = ("", "none")
 
@@ -27,8 +27,8 @@ class Columns:
 
     def __str__(self) -> str:
         text = f"text from '{self.text}'" if self.text else "a text a line"
-        title = f", title from '{self.title}'" if self.title else ""
-        return f"{text}{title}, id from {repr(self.id) if self.id else 'the row number'}"
+        title = f"title from '{self.title}'" if self.title else "no title"
+        return f"{text}, {title}, id from {repr(self.id) if self.id else 'the row number'}"
 
     @property
     def named(self) -> list[str]:

@@ -15,6 +15,7 @@ from embedding.corpus.shards import Shard
 from embedding.corpus.words import opened, said
 from embedding.demo import demo_settings
 from embedding.model.load import load_engine, make_ready
+from embedding.model.manifest import EXACT, is_prepared, read_manifest
 from embedding.settings import CorpusSettings, Settings
 
 
@@ -29,7 +30,9 @@ def embed(settings: Settings, corpus: CorpusSettings, address: str, output: Path
     name = "demo" if settings.demo else settings.model_id
     settings = as_recorded(demo_settings(settings), recorded(output))
     folder = make_ready(settings)
+    settings = settings.model_copy(update={"precision": _precision(settings, folder)})
     engine = load_engine(settings)
+    print(f"vectors by {engine.info}", flush=True)
     progress = Progress()
 
     def map(job: Job, shards: Iterator[Shard]) -> Iterator[ShardReport]:
@@ -41,8 +44,16 @@ def embed(settings: Settings, corpus: CorpusSettings, address: str, output: Path
     return 0
 
 
+def _precision(settings: Settings, folder: Path) -> str:
+    """Of "auto" the exact one where there is it: what is fastest at the moment would not be the same the next day."""
+    if settings.precision != "auto" or not is_prepared(folder):
+        return settings.precision
+    offered = read_manifest(folder).precisions
+    return EXACT if EXACT in offered else offered[0]
+
+
 def _stop(number: int, _frame: object) -> None:
     # What is written is whole and what is half done is made anew, so there is nothing to wait for.
-    sys.stderr.write("\nStopped. The same command goes on from here.\n")
+    sys.stderr.write("\nStopped. Files that were whole are kept, and the same command makes the others.\n")
     sys.stderr.flush()
     os._exit(128 + number)

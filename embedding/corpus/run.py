@@ -63,17 +63,20 @@ def embed_corpus(
         output.mkdir(parents=True, exist_ok=True)
     with claimed(output), Rejects() as rejects:
         begin(output, job)
-        return _Run(source, output, job, rejects, progress or Progress()).through(map)
+        return _Run(source, output, job, rejects, progress or Progress(), settings.replace).through(map)
 
 
 class _Run:
-    def __init__(self, source: Source, output: Path, job: Job, rejects: Rejects, progress: Progress) -> None:
+    def __init__(
+        self, source: Source, output: Path, job: Job, rejects: Rejects, progress: Progress, replace: bool
+    ) -> None:
         self._source = source
         self._output = output
         self._folder = output / SHARDS
         self._job = job
         self._rejects = rejects
         self._progress = progress
+        self._replace = replace
         self._rows = 0
         self._names: list[str] = []
         self._with_rejects: list[int] = []
@@ -83,7 +86,8 @@ class _Run:
             self._folder.mkdir(exist_ok=True)
             clear_unfinished(self._folder)
             clear_unfinished(self._output)
-        self._check_input()
+        if not self._replace:
+            self._check_input()
         try:
             for report in map(self._job, self._pending()):
                 self._count(report)
@@ -100,8 +104,8 @@ class _Run:
         documents = (row for row in _checked(self._source, self._job.columns) if isinstance(row, Document))
         if there and not any(shard.name in there for shard in plan(documents, self._job)):
             raise CorpusError(
-                f"nothing in {self._output} is of the input as it is now: it holds another input named "
-                f"'{self._job.input}', or all of it has changed. {elsewhere()}"
+                f"no file in {self._output} is of the input as it is now: they are of another input named "
+                f"'{self._job.input}', or each has changed. To make them anew: --replace. {elsewhere()}"
             )
 
     def _shards_there(self) -> set[str]:

@@ -79,12 +79,11 @@ def open_source(address: str, token: str | None = None) -> Source:
     with _explained(address, token):
         sizes = _found(system, path)
     if not sizes:
-        raise CorpusError(f"there is no {address}, or no file of a known kind in it: {_known()}.")
+        raise CorpusError(f"nothing to read at {address}: there is no file of a known kind ({_known()}).")
     kinds = {kind.name: kind for kind in map(_kind, sizes)}
     if len(kinds) > 1:
-        raise CorpusError(
-            f"{address} holds several kinds of files ({', '.join(kinds)}). Name those of one: '*.parquet'."
-        )
+        one = f"{address}/*{PurePosixPath(min(sizes)).suffix}"
+        raise CorpusError(f"{address} holds several kinds of files ({', '.join(kinds)}). Name those of one: '{one}'.")
     (kind,) = kinds.values()
     files = [File(system, path, size) for path, size in sorted(sizes.items())]
     return Source(address if remote else PurePosixPath(path).name, kind, files, token)

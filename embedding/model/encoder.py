@@ -11,7 +11,7 @@ import onnxruntime as ort
 
 from embedding.model.errors import UnknownPrecision
 from embedding.model.machine import available_cores
-from embedding.model.manifest import Manifest, read_manifest
+from embedding.model.manifest import EXACT, Manifest, read_manifest
 from embedding.model.packs import Text, pack, plan
 from embedding.model.table import Table
 
@@ -20,7 +20,6 @@ logger = logging.getLogger(__name__)
 TRIAL_TOKENS = 24
 TRIAL_SECONDS = 0.2
 AUTO = "auto"
-EXACT = "float32"
 # how much faster another precision must be for its speed to be worth more than exact vectors
 WORTH = 1.3
 

@@ -11,7 +11,8 @@ from typing import Any
 from embedding.model.errors import InvalidArtifact
 
 FORMAT = 2
-PRECISIONS = ("int8", "float32")
+EXACT = "float32"
+PRECISIONS = ("int8", EXACT)
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 CHUNK = 1 << 22
