@@ -79,7 +79,7 @@ def open_source(address: str, token: str | None = None) -> Source:
     with _explained(address, token):
         sizes = _found(system, path)
     if not sizes:
-        raise CorpusError(f"nothing to read at {address}: there is no file of a known kind ({_known()}).")
+        raise CorpusError(f"there is no {address}, or no file of a known kind in it: {_known()}.")
     kinds = {kind.name: kind for kind in map(_kind, sizes)}
     if len(kinds) > 1:
         one = f"{address}/*{PurePosixPath(min(sizes)).suffix}"
