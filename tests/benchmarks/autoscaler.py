@@ -27,7 +27,7 @@ from operator import attrgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.benchmarks.plan import BOOT_SECONDS, PROCESS_START_SECONDS, container_dollars
+from tests.benchmarks.plan import BOOT_SECONDS, PROCESS_START_SECONDS, container_dollars, tell
 from tests.benchmarks.traffic import Traffic, arrivals
 
 # README, Figures: HTTP requests a second in int8, for one client and for sixteen, who ran on the same two cores.
@@ -272,11 +272,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    arguments = parser()
-    try:
-        print(report(arguments.parse_args()))
-    except ValueError as error:
-        arguments.error(str(error))
+    tell(parser(), report)
 
 
 if __name__ == "__main__":

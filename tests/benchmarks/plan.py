@@ -7,6 +7,7 @@ card of its kind can beat. Give a figure of your own with --machine; under a lis
 
 import argparse
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 # Of a second, from https://modal.com/pricing as transcribed on 2026-07-01 in
@@ -205,12 +206,16 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
-def main() -> None:
-    arguments = parser()
+def tell(arguments: argparse.ArgumentParser, report: Callable[[argparse.Namespace], str]) -> None:
+    """Print the report of what stands on the command line; a ValueError is a slip there."""
     try:
         print(report(arguments.parse_args()))
     except ValueError as error:
         arguments.error(str(error))
+
+
+def main() -> None:
+    tell(parser(), report)
 
 
 if __name__ == "__main__":
