@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from embedding.model import __main__ as image
+from embedding.model import artifacts
 from embedding.model.errors import UnsupportedModel
 from embedding.model.manifest import read_manifest
 from embedding.settings import Settings
@@ -53,6 +54,25 @@ def test_a_prepared_model_is_found_by_its_name_when_weights_and_torch_are_gone(
     assert re.search(r"downloaded \d+ % of", built)
     for said in (*others, python("-c", LOAD, ENGINE="torch", **home)):
         assert "no torch here" in said
+
+
+def test_a_name_leads_to_what_was_prepared_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepare(source: Path, folder: Path, *_: object) -> None:
+        folder.mkdir()
+        (folder / "manifest.json").write_text("{}")
+
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setattr(artifacts, "_prepare", prepare)
+    for version in ("first", "second"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "config.json").write_text(version)
+
+    first, second = (artifacts.prepared(tmp_path / version, MODEL) for version in ("first", "second"))
+
+    assert first != second
+    assert artifacts.known(MODEL) == second
+    assert artifacts.prepared(tmp_path / "first", MODEL) == first
+    assert artifacts.known(MODEL) == first
 
 
 @pytest.mark.parametrize(("refused", "taken"), [((), "int8"), (("int8",), "float32")])

@@ -73,7 +73,7 @@ def _kinds(precision: str) -> list[str]:
 
 def _name(folder: Path, name: str, revision: str, kind: str) -> None:
     entry = _entry(name, revision, kind)
-    if not entry.exists():
+    if not entry.exists() or entry.read_text() != folder.name:  # a branch moves
         entry.write_text(folder.name)
 
 
