@@ -96,7 +96,8 @@ def pinned(*names: str) -> list[str]:
 
 def serves(path: Path) -> bool:
     """Whether a file of embedding/ has no part in preparing a model: a change of it prepares none anew."""
-    return path.parts[0] not in ("model", "__init__.py", "settings.py", "telemetry.py", "requirements.txt")
+    prepares = path.parts[0] in ("model", "__init__.py", "settings.py", "telemetry.py", "requirements.txt")
+    return not prepares or "__pycache__" in path.parts
 
 
 # The model goes into the image, so that a container neither downloads nor prepares: in one step with what only

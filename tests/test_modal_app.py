@@ -89,6 +89,7 @@ def test_the_layers_of_the_model_come_before_those_of_the_code(modal_app: Loader
 
     assert not any(serves(Path(path)) for path in ("settings.py", "model/weights.py", "model/prepare/prepare.py"))
     assert all(serves(Path(path)) for path in ("api/app.py", "serving/service.py", "corpus/run.py", "__main__.py"))
+    assert serves(Path("model/__pycache__/weights.cpython-311.pyc"))
 
 
 def test_what_is_set_at_deploy_time_is_declared(modal_app: Loader) -> None:
