@@ -220,9 +220,9 @@ class Corpus:
     @modal.method()
     def describe(self) -> "Model":
         from embedding.corpus import describe
-        from embedding.model.load import make_ready
+        from embedding.model.load import fetch_and_prepare
 
-        return describe(self.engine, self.settings.model_id, make_ready(self.settings))
+        return describe(self.engine, self.settings.model_id, fetch_and_prepare(self.settings))
 
     @modal.method()
     def embed(self, job: "Job", shard: "Shard", folder: Path) -> "ShardReport":
@@ -256,11 +256,11 @@ def embed_corpus(address: str, output: str, options: dict[str, Any], containers:
 def drive(address: str, output: Path, options: dict[str, Any], ahead: int) -> str:
     """The job of `embed_corpus`, with at most `ahead` shards handed out and not answered; what it came to, in words."""
     from embedding import corpus
-    from embedding.corpus.words import opened, said
+    from embedding.corpus.words import describe_result, open_and_describe
     from embedding.settings import CorpusSettings, Settings
 
     settings, wanted = Settings.read(), CorpusSettings.read(**options)
-    source = opened(address, settings.hub_token, wanted)
+    source = open_and_describe(address, settings.hub_token, wanted)
     settings = corpus.as_recorded(settings, corpus.recorded(output))
     model = Corpus(precision=settings.precision).describe.remote()
     containers = Corpus(precision=model.precision)
@@ -277,7 +277,7 @@ def drive(address: str, output: Path, options: dict[str, Any], ahead: int) -> st
     progress = corpus.Progress()
     summary = corpus.embed_corpus(source, output, wanted, model, in_containers, progress=progress)
     vectors.commit()
-    return said(summary, str(output.relative_to(VECTORS)), progress)
+    return describe_result(summary, str(output.relative_to(VECTORS)), progress)
 
 
 async def bounded(items: Iterable[Any], room: threading.Semaphore) -> AsyncIterator[Any]:

@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args, get_origin
 
 from embedding.demo import demo_settings
 from embedding.model import ModelUnavailable
-from embedding.model.load import make_ready
-from embedding.model.weights import fetch
+from embedding.model.fetch.weights import fetch
+from embedding.model.load import fetch_and_prepare
 from embedding.settings import CorpusSettings, Options, Settings, SettingsError
 from embedding.telemetry import configure_logging
 
@@ -46,19 +46,19 @@ def _serve(settings: Settings) -> int:
 
 
 def _download(settings: Settings) -> int:
-    print(make_ready(demo_settings(settings)))
+    print(fetch_and_prepare(demo_settings(settings)))
     return 0
 
 
 def _prepare(settings: Settings, output: Path) -> int:
     settings = demo_settings(settings)
     source = fetch(settings.model_id, settings.model_revision, settings.hub_token)
-    from embedding.model.prepare import prepare, say
+    from embedding.model.prepare import prepare, print_progress
 
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, lambda *_: sys.exit(130))  # by which what was begun is cleaned up
     try:
-        prepare(source, output, source_id=settings.model_id, precision=settings.precision, progress=say)
+        prepare(source, output, source_id=settings.model_id, precision=settings.precision, report=print_progress)
     except OSError as error:
         raise ModelUnavailable(f"{output} can't be written: {error.strerror or error}.") from error
     print(f"prepared {output}; serve it with --model {output}")

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser
 
-from embedding.model.load import load_engine, make_ready
+from embedding.model.load import fetch_and_prepare, load_engine
 from embedding.settings import CorpusSettings, Settings
 from tests.browser import chromium
 from tests.corpora import Corpus
@@ -46,12 +46,12 @@ def tiny_gemma(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def prepared_gemma(tiny_gemma: Path) -> Path:
-    return make_ready(Settings.read(model_id=str(tiny_gemma)))
+    return fetch_and_prepare(Settings.read(model_id=str(tiny_gemma)))
 
 
 @pytest.fixture(scope="session")
 def prepared_demo(demo_model: Path) -> Path:
-    return make_ready(Settings.read(model_id=str(demo_model)))
+    return fetch_and_prepare(Settings.read(model_id=str(demo_model)))
 
 
 @pytest.fixture(scope="session")

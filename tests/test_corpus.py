@@ -17,7 +17,7 @@ from embedding.corpus.windows import titled
 from embedding.model.tokenizer import task_prompt
 from embedding.settings import CorpusSettings
 from tests.corpora import Corpus, made_texts, manifest, matrix, rejects, table, write_jsonl
-from tests.tiny_gemma import MAX_TOKENS, WIDTH
+from tests.tiny_gemma import DIMENSION, MAX_TOKENS
 
 TEXTS = ["a lattice", 'quoted "words", and\na second line', "Übergrößenträger 量子 🙂", *made_texts(20)]
 LINES = [text.replace("\n", " ") for text in TEXTS]
@@ -302,10 +302,10 @@ def test_the_numbers_come_in_three_formats(corpus: Corpus, form: str, error: flo
 
     found = table(tmp_path / "out")
     kinds = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8()}
-    assert found.schema.field("vector").type == pa.list_(kinds[form], WIDTH)
+    assert found.schema.field("vector").type == pa.list_(kinds[form], DIMENSION)
     scales = np.array(found["scale"].to_pylist())[:, None] if form == "int8" else 1
     np.testing.assert_allclose(matrix(found) * scales, corpus.vectors(TEXTS), atol=error)
-    assert manifest(tmp_path / "out")["vectors"] == {"format": form, "width": WIDTH}
+    assert manifest(tmp_path / "out")["vectors"] == {"format": form, "dimension": DIMENSION}
 
 
 @pytest.mark.parametrize(

@@ -247,7 +247,7 @@ def test_the_manifest_tells_how_the_vectors_were_made(papers: Path) -> None:
     told = manifest(papers / "vectors")
 
     assert told["columns"] == {"text": "abstract", "title": "title", "id": "arxiv_id"}
-    assert told["vectors"] == {"format": "float32", "width": 384}
+    assert told["vectors"] == {"format": "float32", "dimension": 384}
     assert told["chunks"] == {"tokens": 256, "overlap": 32}
     assert told["counts"]["documents"] == 40
     assert told["prompt"] == {"document": "", "title": "before the text, as a line"}

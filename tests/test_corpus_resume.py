@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from embedding.corpus import SHARDS, CorpusError, Job, Shard, ShardReport, embed_shard
-from embedding.corpus.local import Turns
+from embedding.corpus.local import CallQueue
 from tests.cli import ROOT, run
 from tests.corpora import Corpus, contents, made_texts, manifest, table, write_jsonl
 
@@ -149,7 +149,7 @@ def test_shards_embedded_elsewhere_and_in_any_order_come_out_the_same(
     corpus: Corpus, source: Path, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    engine = Turns(corpus.engine)
+    engine = CallQueue(corpus.engine)
 
     def map(job: Job, shards: Iterator[Shard]) -> Iterator[ShardReport]:
         with ThreadPoolExecutor(4) as pool:

@@ -12,7 +12,7 @@ import pytest
 from embedding.model import __main__ as image
 from embedding.model import artifacts
 from embedding.model.errors import UnsupportedModel
-from embedding.model.manifest import read_manifest
+from embedding.model.fetch.manifest import read_manifest
 from embedding.settings import Settings
 from tests.cli import ROOT
 from tests.fake_hub import COMMIT, MODEL, fake_hub
@@ -84,18 +84,18 @@ def test_an_image_holds_the_smallest_precision_that_is_near_enough(
             raise UnsupportedModel("too far off")
         return Path(settings.precision)
 
-    monkeypatch.setattr(image, "make_ready", ready)
+    monkeypatch.setattr(image, "fetch_and_prepare", ready)
 
-    assert image.make_ready_small(Settings.read(engine="onnx")) == Path(taken)
-    assert image.make_ready_small(Settings.read(engine="onnx", precision="float32")) == Path("float32")
-    assert image.make_ready_small(Settings.read(engine="torch")) == Path("auto")
+    assert image.prepare_smallest(Settings.read(engine="onnx")) == Path(taken)
+    assert image.prepare_smallest(Settings.read(engine="onnx", precision="float32")) == Path("float32")
+    assert image.prepare_smallest(Settings.read(engine="torch")) == Path("auto")
 
 
 def test_an_image_whose_model_fits_no_precision_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
     def ready(settings: Settings) -> Path:
         raise UnsupportedModel("a t5 encoder")
 
-    monkeypatch.setattr(image, "make_ready", ready)
+    monkeypatch.setattr(image, "fetch_and_prepare", ready)
 
     with pytest.raises(UnsupportedModel, match="t5"):
-        image.make_ready_small(Settings.read(engine="onnx"))
+        image.prepare_smallest(Settings.read(engine="onnx"))

@@ -12,7 +12,7 @@ from sentence_transformers import SentenceTransformer
 from embedding.model.encoder import OnnxEncoder
 from embedding.model.errors import UnknownPrecision
 from embedding.model.onnx_engine import OnnxEngine
-from embedding.model.packs import plan, rounded
+from embedding.model.ragged import attention_length, group_by_length
 from tests.tiny_gemma import VOCABULARY
 
 
@@ -103,8 +103,8 @@ print(vectors.shape, *({{"torch", "transformers", "sentence_transformers", "onnx
 def test_only_texts_of_one_rounded_length_share_a_run() -> None:
     lengths = [22, 5, 30, 17, 100, 22, 700, 1] + [20] * 40
 
-    runs = list(plan(lengths))
+    runs = list(group_by_length(lengths))
 
     assert sorted(i for run in runs for i in run) == list(range(len(lengths)))
-    assert all(len({rounded(lengths[i]) for i in run}) == 1 for run in runs)
+    assert all(len({attention_length(lengths[i]) for i in run}) == 1 for run in runs)
     assert all(len(run) == 1 or sum(lengths[i] for i in run) <= 512 for run in runs)

@@ -18,12 +18,12 @@ FOCUS_SHOWN = """
 """
 
 
-def at_widths(*widths: int) -> Callable[[Route], None]:
-    """A state in which the model was trained for `widths`."""
+def at_dimensions(*dimensions: int) -> Callable[[Route], None]:
+    """A state in which the model was trained for `dimensions`."""
 
     def changed(route: Route) -> None:
         answer = route.fetch()
-        route.fulfill(response=answer, json={**answer.json(), "widths": widths})
+        route.fulfill(response=answer, json={**answer.json(), "matryoshka_dimensions": dimensions})
 
     return changed
 
@@ -45,7 +45,7 @@ def test_it_fits_and_is_accessible(scheme: Any, width: int, demo: httpx.Client, 
         visit.assert_fits()
         visit.compare()
         visit.load_abstracts()
-        visit.page.press("#width", "ArrowLeft")
+        visit.page.press("#dimension", "ArrowLeft")
         visit.page.hover("[data-at='0,1']")
         visit.shoot(f"all-{scheme}-{width}")
 
@@ -127,40 +127,40 @@ def test_one_sentence_alone_leaves_no_old_picture(demo: httpx.Client, browser: B
 
         assert "Each sentence against each other" in visit.page.inner_text("#heat")
         assert visit.page.is_hidden("#compare-bottom")
-        visit.page.press("#width", "ArrowLeft")
+        visit.page.press("#dimension", "ArrowLeft")
         visit.page.fill("#sentences", "alone\nno more")
         visit.wait_for(2, ".heat tbody tr")
 
 
 def test_the_slider_cuts_the_vectors_and_says_what_is_lost_and_saved(demo: httpx.Client, browser: Browser) -> None:
     with visiting(browser, url(demo), viewport=WIDE) as visit:
-        visit.page.route("**/status", at_widths(384, 256, 128))
+        visit.page.route("**/status", at_dimensions(384, 256, 128))
         visit.compare()
         before = visit.page.inner_text("#heat")
         asked = len(visit.sent())
-        visit.page.press("#width", "ArrowLeft")
-        visit.page.press("#width", "ArrowLeft")
+        visit.page.press("#dimension", "ArrowLeft")
+        visit.page.press("#dimension", "ArrowLeft")
 
-        held = facts(visit, "#width-facts")
+        held = facts(visit, "#dimension-facts")
         assert (held["Kept"], held["Saved"]) == ("128 of 384", "67 %")
         assert held["A million vectors"] == "0.5 GB instead of 1.5"
         assert 0 < float(held["Largest change"]) < 0.5
-        assert visit.page.get_attribute("#width", "aria-valuetext") == "128 of 384 numbers"
+        assert visit.page.get_attribute("#dimension", "aria-valuetext") == "128 of 384 numbers"
         assert visit.page.inner_text("#heat") != before
         assert visit.page.locator("#pairs thead th").all_inner_texts() == ["Pair", "Cosine", "Change"]
-        assert "not trained" not in visit.page.inner_text("#width-note")
+        assert "not trained" not in visit.page.inner_text("#dimension-note")
         assert len(visit.sent()) == asked
-        visit.page.press("#width", "End")
+        visit.page.press("#dimension", "End")
         assert visit.page.inner_text("#heat") == before
 
 
 def test_a_model_not_trained_to_be_cut_may_be_cut_but_it_is_said(demo: httpx.Client, browser: Browser) -> None:
     with visiting(browser, url(demo)) as visit:
-        visit.page.route("**/status", at_widths(384))
+        visit.page.route("**/status", at_dimensions(384))
         visit.compare()
 
-        assert visit.page.locator("#width-ticks span").all_inner_texts() == ["48", "96", "192", "384"]
-        assert "not trained to be cut" in visit.page.inner_text("#width-note")
+        assert visit.page.locator("#dimension-ticks span").all_inner_texts() == ["48", "96", "192", "384"]
+        assert "not trained to be cut" in visit.page.inner_text("#dimension-note")
 
 
 def test_search_ranks_the_abstracts_as_one_types(demo: httpx.Client, browser: Browser) -> None:
@@ -279,7 +279,7 @@ def test_all_of_it_is_done_by_keyboard(demo: httpx.Client, browser: Browser) -> 
         keyboard.type(TOKEN)
         keyboard.press("Enter")
         visit.page.wait_for_selector("#map svg")
-        tab_to("#width")
+        tab_to("#dimension")
         keyboard.press("ArrowLeft")
         tab_to("[data-at='0,0']")
         keyboard.press("ArrowRight")

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from embedding.model import ModelUnavailable, artifacts
+from embedding.model import ModelUnavailable
 from embedding.model.encoder import OnnxEncoder
 from embedding.model.errors import InvalidArtifact, UnsupportedModel
+from embedding.model.fetch import prepared
+from embedding.model.fetch.manifest import read_manifest, verify
 from embedding.model.load import load_engine
-from embedding.model.manifest import read_manifest, verify
 from embedding.model.prepare import fidelity, prepare
 from embedding.model.prepare.quantize import quantize
 from embedding.settings import Settings
@@ -70,7 +71,7 @@ def test_info_says_what_computes_the_vectors(prepared_gemma: Path) -> None:
     with live(model_id=str(prepared_gemma), precision="int8") as client:
         info = client.get("/info").json()
 
-    assert (info["engine"], info["device"], info["precision"], info["width"]) == ("onnx", "cpu", "int8", 96)
+    assert (info["engine"], info["device"], info["precision"], info["dimension"]) == ("onnx", "cpu", "int8", 96)
     assert 0.9985 < info["fidelity"] <= 1
     assert info["threads"] >= 1
     assert info["max_input_length"] == 192
@@ -105,7 +106,7 @@ def test_the_manifest_says_where_the_model_came_from(tiny_gemma: Path, prepared_
     manifest = read_manifest(prepared_gemma)
 
     assert (manifest.source, manifest.revision) == (str(tiny_gemma), None)
-    assert (manifest.width, manifest.max_tokens, manifest.pooling) == (96, 192, "mean")
+    assert (manifest.dimension, manifest.max_tokens, manifest.pooling) == (96, 192, "mean")
     assert {"onnx", "onnxruntime", "torch"} <= set(manifest.tools)
 
 
@@ -138,11 +139,11 @@ def test_what_is_no_prepared_model_is_never_replaced(tiny_gemma: Path, tmp_path:
 
 def test_a_changed_model_is_prepared_anew(prepared_gemma: Path, tiny_gemma: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(tiny_gemma, tmp_path / "copy"))
-    before = artifacts._place(copy, "a", "auto")
+    before = prepared._place(copy, "a", "auto")
     os.utime(copy / "model.safetensors", (1, 1))
 
-    assert artifacts._place(tiny_gemma, str(tiny_gemma), "auto") == prepared_gemma
-    assert artifacts._place(copy, "a", "auto") != before
+    assert prepared._place(tiny_gemma, str(tiny_gemma), "auto") == prepared_gemma
+    assert prepared._place(copy, "a", "auto") != before
 
 
 def test_a_full_disk_leaves_nothing_and_is_named(demo_model: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from embedding.model import Tokens, load_engine
+from embedding.model import TokenizedText, load_engine
 from embedding.model.machine import available_cores
 from embedding.serving import Embeddings, NotReady, Service
 from embedding.serving.scheduler import Scheduler
@@ -25,7 +25,7 @@ class Recorder:
         self.calls: list[list[int]] = []
         self._failing = failing
 
-    def embed(self, batch: Sequence[Tokens]) -> np.ndarray:
+    def embed(self, batch: Sequence[TokenizedText]) -> np.ndarray:
         self.calls.append([text.kept for text in batch])
         time.sleep(0.02)
         if self._failing in self.calls[-1]:
@@ -33,11 +33,11 @@ class Recorder:
         return np.array([[text.kept] for text in batch], np.float32)
 
 
-def texts(*lengths: int) -> list[Tokens]:
-    return [Tokens("", "query", length, length) for length in lengths]
+def texts(*lengths: int) -> list[TokenizedText]:
+    return [TokenizedText("", "query", length, length) for length in lengths]
 
 
-def schedule(engine: Recorder, max_tokens: int, *requests: list[Tokens]) -> list[np.ndarray | BaseException]:
+def schedule(engine: Recorder, max_tokens: int, *requests: list[TokenizedText]) -> list[np.ndarray | BaseException]:
     async def together() -> list[np.ndarray | BaseException]:
         scheduler = Scheduler(engine.embed, max_tokens)
         try:

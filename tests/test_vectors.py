@@ -9,7 +9,7 @@ from sentence_transformers import SentenceTransformer
 
 from embedding.model import load_engine
 from embedding.settings import Settings
-from tests.tiny_gemma import MAX_TOKENS, WIDTH, WINDOW
+from tests.tiny_gemma import DIMENSION, MAX_TOKENS, WINDOW
 
 TEXTS = [
     "What is machine learning?",
@@ -111,7 +111,7 @@ def test_bfloat16_stays_close_to_float32_and_of_unit_length(tiny_gemma: Path) ->
 
     half, full = (engine.embed(engine.tokenize(TEXTS, "query")) for engine in engines)
 
-    assert half.shape == (len(TEXTS), WIDTH)
+    assert half.shape == (len(TEXTS), DIMENSION)
     np.testing.assert_allclose(np.linalg.norm(half, axis=1), 1, atol=1e-5)
     assert (half * full).sum(axis=1).min() > 0.99
     assert not np.allclose(half, full, atol=1e-6)

@@ -9,7 +9,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import Gemma3TextConfig, Gemma3TextModel, PreTrainedTokenizerFast
 
-WIDTH = 96
+DIMENSION = 96
 WINDOW = 64
 MAX_TOKENS = 192
 VOCABULARY = 512
@@ -17,7 +17,7 @@ PROMPTS = {"query": "task: search result | query: ", "document": "title: none | 
 
 
 def write_tiny_gemma(folder: Path) -> Path:
-    """Save the model under `folder`; its vectors are `WIDTH` wide and it reads `MAX_TOKENS` tokens."""
+    """Save the model under `folder`; its vectors are `DIMENSION` wide and it reads `MAX_TOKENS` tokens."""
     torch.manual_seed(0)
     encoder = folder / "encoder"
     _encoder().save_pretrained(encoder)
@@ -26,9 +26,9 @@ def write_tiny_gemma(folder: Path) -> Path:
     identity = torch.nn.Identity()
     modules = [
         transformer,
-        Pooling(WIDTH, pooling_mode="mean"),
-        Dense(WIDTH, 4 * WIDTH, bias=False, activation_function=identity),
-        Dense(4 * WIDTH, WIDTH, bias=False, activation_function=identity),
+        Pooling(DIMENSION, pooling_mode="mean"),
+        Dense(DIMENSION, 4 * DIMENSION, bias=False, activation_function=identity),
+        Dense(4 * DIMENSION, DIMENSION, bias=False, activation_function=identity),
         Normalize(),
     ]
     model = SentenceTransformer(modules=modules, prompts=PROMPTS, device="cpu")
@@ -39,8 +39,8 @@ def write_tiny_gemma(folder: Path) -> Path:
 def _encoder() -> Gemma3TextModel:
     config = Gemma3TextConfig(
         vocab_size=VOCABULARY,
-        hidden_size=WIDTH,
-        intermediate_size=2 * WIDTH,
+        hidden_size=DIMENSION,
+        intermediate_size=2 * DIMENSION,
         num_hidden_layers=6,
         num_attention_heads=3,
         num_key_value_heads=1,

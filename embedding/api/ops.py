@@ -35,8 +35,8 @@ async def status(request: Request) -> dict[str, Any]:
         engine = _described(service.info)
         name = _named(engine.pop("model_id"))
         return {"state": "ready", "step": None, "fraction": None, **name, **limit, **engine}
-    step, share = service.step
-    return {"state": "loading", "step": step, "fraction": share, **_named(settings.model_id), **limit}
+    step, fraction = service.progress
+    return {"state": "loading", "step": step, "fraction": fraction, **_named(settings.model_id), **limit}
 
 
 @router.get("/info", dependencies=[Security(scheme) for scheme in SCHEMES])

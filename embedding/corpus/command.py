@@ -12,10 +12,10 @@ from embedding.corpus.progress import Progress
 from embedding.corpus.run import SHARDS, embed_corpus
 from embedding.corpus.shard_file import ShardReport
 from embedding.corpus.shards import Shard
-from embedding.corpus.words import opened, said
+from embedding.corpus.words import describe_result, open_and_describe
 from embedding.demo import demo_settings
-from embedding.model.load import load_engine, make_ready
-from embedding.model.manifest import EXACT, is_prepared, read_manifest
+from embedding.model.fetch.manifest import EXACT, is_prepared, read_manifest
+from embedding.model.load import fetch_and_prepare, load_engine
 from embedding.settings import CorpusSettings, Settings
 
 
@@ -26,10 +26,10 @@ def embed(settings: Settings, corpus: CorpusSettings, address: str, output: Path
     """
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, _stop)
-    source = opened(address, settings.hub_token, corpus)
+    source = open_and_describe(address, settings.hub_token, corpus)
     name = "demo" if settings.demo else settings.model_id
     settings = as_recorded(demo_settings(settings), recorded(output))
-    folder = make_ready(settings)
+    folder = fetch_and_prepare(settings)
     settings = settings.model_copy(update={"precision": _precision(settings, folder)})
     engine = load_engine(settings)
     print(f"vectors by {engine.info}", flush=True)
@@ -39,7 +39,7 @@ def embed(settings: Settings, corpus: CorpusSettings, address: str, output: Path
         return local_map(engine, job, shards, output / SHARDS, progress.tick)
 
     summary = embed_corpus(source, output, corpus, describe(engine, name, folder), map, progress=progress)
-    print(said(summary, str(output), progress))
+    print(describe_result(summary, str(output), progress))
     print(f"Read them: pandas.read_parquet({str(output / SHARDS)!r})")
     return 0
 

@@ -10,7 +10,7 @@ from embedding.corpus.columns import Columns
 from embedding.corpus.errors import CorpusError
 from embedding.corpus.files import write_whole
 from embedding.model import Engine
-from embedding.model.manifest import is_prepared, read_manifest, sha256
+from embedding.model.fetch.manifest import is_prepared, read_manifest, sha256
 from embedding.model.tokenizer import task_prompt
 from embedding.settings import CorpusSettings, Settings, VectorFormat
 
@@ -29,12 +29,12 @@ class Model:
     revision: str
     engine: str
     precision: str
-    width: int
+    dimension: int
     max_tokens: int | None
     prompt: str
     """The prompt of a document."""
     prompt_tokens: int
-    """Tokens of that prompt with no text, special tokens included."""
+    """TokenizedText of that prompt with no text, special tokens included."""
     fidelity: float | None
 
 
@@ -46,7 +46,7 @@ class Job:
     model: Model
     columns: Columns
     chunk_tokens: int | None
-    """Tokens in a window at most, prompt and special tokens included; None where the model has no limit."""
+    """TokenizedText in a window at most, prompt and special tokens included; None where the model has no limit."""
     chunk_overlap: int
     vector_format: VectorFormat
     shard_chars: int
@@ -76,7 +76,7 @@ def describe(engine: Engine, name: str, folder: Path) -> Model:
         revision=_revision(folder),
         engine=info.engine,
         precision=info.precision,
-        width=info.width,
+        dimension=info.dimension,
         max_tokens=info.max_tokens,
         prompt=prompt,
         prompt_tokens=bare.total,

@@ -13,7 +13,7 @@ from embedding.corpus.job import Job
 from embedding.corpus.shard_file import ShardReport
 from embedding.corpus.shards import Shard
 from embedding.corpus.worker import embed_shard
-from embedding.model import Engine, Task, Tokens
+from embedding.model import Engine, Task, TokenizedText
 
 THREADS = 2
 
@@ -21,7 +21,7 @@ ShardTick = Callable[[int, int, int], None]
 """Told a shard's index, and the chunks and tokens of it that were computed."""
 
 
-class Turns:
+class CallQueue:
     """An engine for several threads: one at a time embeds, while others tokenize and write."""
 
     def __init__(self, engine: Engine) -> None:
@@ -32,13 +32,13 @@ class Turns:
         self.batch_tokens = engine.batch_tokens
         self.prompts: Mapping[str, str | None] = engine.prompts
 
-    def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[Tokens]:
+    def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[TokenizedText]:
         return self._engine.tokenize(texts, task, prompt)
 
     def token_starts(self, text: str) -> list[int]:
         return self._engine.token_starts(text)
 
-    def embed(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
+    def embed(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
         with self._turn:
             if self._stopped:
                 raise InterruptedError("another shard failed")
@@ -53,7 +53,7 @@ def local_map(
     engine: Engine, job: Job, shards: Iterator[Shard], folder: Path, tick: ShardTick = lambda *_: None
 ) -> Iterator[ShardReport]:
     """Embed `shards` into `folder`, and report each as it is done. Raises what `embed_shard` raises."""
-    turns = Turns(engine)
+    turns = CallQueue(engine)
 
     def embed(shard: Shard) -> ShardReport:
         return embed_shard(turns, job, shard, folder, lambda chunks, tokens: tick(shard.index, chunks, tokens))

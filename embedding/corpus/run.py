@@ -186,7 +186,7 @@ def _manifest(job: Job, summary: Summary) -> dict[str, object]:
         "input": told.pop("input"),
         "model": {key: model[key] for key in ("name", "revision", "engine", "precision", "max_tokens", "fidelity")},
         "prompt": {"document": model["prompt"], "title": _title_place(job)},
-        "vectors": {"format": told.pop("vector_format"), "width": model["width"]},
+        "vectors": {"format": told.pop("vector_format"), "dimension": model["dimension"]},
         "columns": {name: told["columns"][name] for name in ("text", "title", "id")},
         "chunks": {"tokens": told["chunk_tokens"], "overlap": told["chunk_overlap"]},
         "counts": counts,

@@ -54,14 +54,14 @@ def schema(job: Job) -> pa.Schema:
     ]
     if job.vector_format == "int8":
         columns.append(("scale", pa.float32()))
-    columns.append(("vector", pa.list_(kinds[job.vector_format], job.model.width)))
+    columns.append(("vector", pa.list_(kinds[job.vector_format], job.model.dimension)))
     return pa.schema(columns)
 
 
 def write(
     path: Path, job: Job, report: ShardReport, chunks: Sequence[Chunk], vectors: NDArray[Any], rejects: Sequence[Reject]
 ) -> None:
-    """Write a shard: its chunks in order, with their vectors (chunks, width) in float32. Raises CorpusError."""
+    """Write a shard: its chunks in order, with their vectors (chunks, dimension) in float32. Raises CorpusError."""
     columns: dict[str, Any] = {
         "id": [chunk.document.id for chunk in chunks],
         "row": [chunk.document.row for chunk in chunks],
@@ -79,7 +79,7 @@ def write(
         columns["scale"] = scales.astype(np.float32)
     kinds = schema(job)
     arrays = [pa.array(values, kinds.field(name).type) for name, values in columns.items()]
-    arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(numbers.reshape(-1)), job.model.width))
+    arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(numbers.reshape(-1)), job.model.dimension))
     note = {"job": job.fingerprint, "report": asdict(report), "rejects": [asdict(reject) for reject in rejects]}
     table = pa.Table.from_arrays(arrays, schema=kinds.with_metadata({KEY: json.dumps(note, sort_keys=True).encode()}))
     with whole(path) as file:

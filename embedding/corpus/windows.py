@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedding.corpus.job import Job
-from embedding.model import Engine, Tokens
+from embedding.model import Engine, TokenizedText
 from embedding.model.tokenizer import task_prompt
 
 # Characters tokenized at a time, so that a book takes no more memory than an article.
@@ -20,7 +20,7 @@ class Window:
 
     start: int
     end: int
-    tokens: Tokens
+    tokens: TokenizedText
 
 
 class Cutter:
@@ -42,7 +42,7 @@ class Cutter:
             for prefix, text, whole in zip(prefixes, texts, tokens, strict=True)
         ]
 
-    def _fits(self, tokens: Tokens) -> bool:
+    def _fits(self, tokens: TokenizedText) -> bool:
         return self._size is None or tokens.total <= self._size
 
     def _prefix(self, title: str) -> str:

@@ -7,14 +7,14 @@ from embedding.corpus.source import Source, open_source
 from embedding.settings import CorpusSettings
 
 
-def opened(address: str, token: str | None, corpus: CorpusSettings) -> Source:
+def open_and_describe(address: str, token: str | None, corpus: CorpusSettings) -> Source:
     """The input at `address`, once it is printed what was found there and which of its columns are taken."""
     source = open_source(address, token)
     print(f"{source.name}: {len(source.files)} {source.kind.name} file(s), {source.columns(corpus)}", flush=True)
     return source
 
 
-def said(summary: Summary, output: str, progress: Progress) -> str:
+def describe_result(summary: Summary, output: str, progress: Progress) -> str:
     """What a job came to, in words; `output` is what its user calls the folder."""
     if summary.embedded == 0:
         first = f"{output} was complete already"

@@ -12,7 +12,7 @@ from embedding.corpus.rows import Reject
 from embedding.corpus.shard_file import Chunk, ShardReport, write
 from embedding.corpus.shards import Shard
 from embedding.corpus.windows import Cutter
-from embedding.model import Engine, Tokens
+from embedding.model import Engine, TokenizedText
 
 # Batches in one call of the engine: it sorts out what belongs together better than a cut here and there.
 CALL_BATCHES = 16
@@ -59,9 +59,9 @@ def embed_shard(engine: Engine, job: Job, shard: Shard, folder: Path, tick: Tick
     return report
 
 
-def _embed(engine: Engine, tokens: Sequence[Tokens], tick: Tick) -> NDArray[np.float32]:
+def _embed(engine: Engine, tokens: Sequence[TokenizedText], tick: Tick) -> NDArray[np.float32]:
     """The vectors of all, in their order; computed in the order of their lengths."""
-    vectors = np.empty((len(tokens), engine.info.width), np.float32)
+    vectors = np.empty((len(tokens), engine.info.dimension), np.float32)
     for call in _calls([text.kept for text in tokens], CALL_BATCHES * engine.batch_tokens):
         vectors[call] = _finite(engine, [tokens[index] for index in call])
         tick(len(call), sum(tokens[index].kept for index in call))
@@ -82,12 +82,12 @@ def _calls(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
         yield call
 
 
-def _finite(engine: Engine, batch: Sequence[Tokens]) -> NDArray[np.float32]:
+def _finite(engine: Engine, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
     """The vectors of a batch, NaN for a text that the engine gives none: found by halving."""
     try:
         return engine.embed(batch)
     except ArithmeticError:
         if len(batch) == 1:
-            return np.full((1, engine.info.width), np.nan, np.float32)
+            return np.full((1, engine.info.dimension), np.nan, np.float32)
         half = len(batch) // 2
         return np.concatenate([_finite(engine, batch[:half]), _finite(engine, batch[half:])])

@@ -1,6 +1,6 @@
 """Text to vector: find the weights, cut text into tokens, run the encoder. Knows nothing of HTTP or queues."""
 
-from embedding.model.engine import Engine, EngineInfo, Task, Tokens
+from embedding.model.engine import Engine, EngineInfo, Task, TokenizedText
 from embedding.model.errors import ModelUnavailable, TextTooLong
 from embedding.model.load import load_engine, warm_up
 from embedding.model.progress import Report
@@ -12,7 +12,7 @@ __all__ = [
     "Report",
     "Task",
     "TextTooLong",
-    "Tokens",
+    "TokenizedText",
     "load_engine",
     "warm_up",
 ]

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from embedding.model.errors import ModelUnavailable, UnsupportedModel
-from embedding.model.load import make_ready
-from embedding.model.manifest import PRECISIONS
+from embedding.model.fetch.manifest import PRECISIONS
+from embedding.model.load import fetch_and_prepare
 from embedding.settings import Settings, SettingsError
 from embedding.telemetry import configure_logging
 
@@ -20,24 +20,24 @@ def main() -> int:
     try:
         settings = Settings.read()
         configure_logging(settings.log_level)
-        print(make_ready_small(settings))
+        print(prepare_smallest(settings))
     except (ModelUnavailable, SettingsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def make_ready_small(settings: Settings) -> Path:
-    """The folder to load, as `make_ready` gives it, with as little in it as serves. Raises ModelUnavailable."""
+def prepare_smallest(settings: Settings) -> Path:
+    """The folder to load, as `fetch_and_prepare` gives it, with as little in it as serves. Raises ModelUnavailable."""
     if settings.engine != "onnx" or settings.precision != "auto":
-        return make_ready(settings)
+        return fetch_and_prepare(settings)
     *smaller, last = (settings.model_copy(update={"precision": precision}) for precision in PRECISIONS)
     for each in smaller:
         try:
-            return make_ready(each)
+            return fetch_and_prepare(each)
         except UnsupportedModel as reason:
             print(f"not in {each.precision}: {reason}")
-    return make_ready(last)
+    return fetch_and_prepare(last)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ import numpy as np
 import onnxruntime as ort
 
 from embedding.model.errors import UnknownPrecision
+from embedding.model.fetch.manifest import EXACT, Manifest, read_manifest
 from embedding.model.machine import available_cores
-from embedding.model.manifest import EXACT, Manifest, read_manifest
-from embedding.model.packs import Text, pack, plan
+from embedding.model.ragged import Text, group_by_length, ragged_batch
 from embedding.model.table import Table
 
 logger = logging.getLogger(__name__)
@@ -36,19 +36,19 @@ class OnnxEncoder:
         self.folder = folder
         self.manifest = manifest or read_manifest(folder)
         self.threads = threads or available_cores()
-        self.width, self.max_tokens = self.manifest.width, self.manifest.max_tokens
+        self.dimension, self.max_tokens = self.manifest.dimension, self.manifest.max_tokens
         self.precision = self._choose(precision)
         self._table = Table(folder, self.precision)
         self._session = _session(folder / f"{self.precision}.onnx", self.threads)
 
     def embed(self, batch: Sequence[Text]) -> np.ndarray:
-        """Vectors (texts, width) in float32, for texts of 1 to `max_tokens` token ids; ValueError for other texts.
+        """Vectors (texts, dimension) in float32, for texts of 1 to `max_tokens` token ids; ValueError for other texts.
 
         A text's vector does not depend on the texts beside it.
         """
         self._check(batch)
-        vectors = np.empty((len(batch), self.width), np.float32)
-        for run in plan([len(text) for text in batch]):
+        vectors = np.empty((len(batch), self.dimension), np.float32)
+        for run in group_by_length([len(text) for text in batch]):
             vectors[run] = self._run(self._session, self._table, [batch[i] for i in run])
         if not np.isfinite(vectors).all():
             raise ArithmeticError("a vector is not finite, and is not served")
@@ -79,7 +79,7 @@ class OnnxEncoder:
     def _trial(self, precision: str) -> float:
         """The median seconds of a short query through one layer, measured for a fraction of a second."""
         session, table = _session(self.folder / f"{precision}.trial.onnx", self.threads), Table(self.folder, precision)
-        text = np.random.default_rng(0).integers(0, table.pieces, TRIAL_TOKENS).tolist()
+        text = np.random.default_rng(0).integers(0, table.vocabulary_size, TRIAL_TOKENS).tolist()
         self._run(session, table, [text])
         seconds: list[float] = []
         end = time.perf_counter() + TRIAL_SECONDS
@@ -90,7 +90,7 @@ class OnnxEncoder:
         return median(seconds)
 
     def _run(self, session: ort.InferenceSession, table: Table, texts: Sequence[Text]) -> np.ndarray:
-        feed = pack(texts, table, self.manifest.pooling)
+        feed = ragged_batch(texts, table, self.manifest.pooling)
         (vectors,) = session.run(None, {node.name: feed[node.name] for node in session.get_inputs()})
         return np.asarray(vectors)
 
@@ -98,8 +98,8 @@ class OnnxEncoder:
         for i, text in enumerate(batch):
             if not 0 < len(text) <= self.max_tokens:
                 raise ValueError(f"text {i} has {len(text)} tokens, not 1 to {self.max_tokens}")
-            if not 0 <= min(text) <= max(text) < self._table.pieces:
-                raise ValueError(f"text {i} has a token id outside 0 to {self._table.pieces - 1}")
+            if not 0 <= min(text) <= max(text) < self._table.vocabulary_size:
+                raise ValueError(f"text {i} has a token id outside 0 to {self._table.vocabulary_size - 1}")
 
 
 def _session(path: Path, threads: int) -> ort.InferenceSession:

@@ -11,15 +11,15 @@ Task = Literal["query", "document"]
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class TokenizedText:
     """A text as the model will read it."""
 
     text: str
     task: Task
     total: int
-    """Tokens of the whole text, with its prompt and the special tokens."""
+    """TokenizedText of the whole text, with its prompt and the special tokens."""
     kept: int
-    """Tokens that the model reads: `total`, or its limit where that is less."""
+    """TokenizedText that the model reads: `total`, or its limit where that is less."""
     ids: Sequence[int] = ()
     """Those tokens, for an engine that reads ids and not the text."""
     prompt: str | None = None
@@ -39,12 +39,12 @@ class EngineInfo:
     device: str
     precision: str
     threads: int
-    width: int
+    dimension: int
     """Numbers in a vector."""
-    widths: Sequence[int]
-    """What a vector may be cut to, and normalised again (Matryoshka): `width` first, and for most models alone."""
+    matryoshka_dimensions: Sequence[int]
+    """What a vector may be cut to, and normalised again (Matryoshka): `dimension` first, and for most models alone."""
     max_tokens: int | None
-    """Tokens that the model reads of one text, or None where it has no limit."""
+    """TokenizedText that the model reads of one text, or None where it has no limit."""
     fidelity: float | None = None
     """Mean cosine to SentenceTransformer in float32, as measured when the model was prepared; None: it is that."""
 
@@ -58,17 +58,17 @@ class Engine(Protocol):
 
     info: EngineInfo
     batch_tokens: int
-    """Tokens in one call beyond which more gain nothing on this device."""
+    """TokenizedText in one call beyond which more gain nothing on this device."""
 
     @property
     def prompts(self) -> Mapping[str, str | None]:
         """The model's prompts by name."""
 
-    def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[Tokens]:
+    def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[TokenizedText]:
         """Each text under the task's prompt, or under `prompt`, cut at the model's limit."""
 
     def token_starts(self, text: str) -> list[int]:
         """Where each token of the bare text begins, as places in the string, rising; none is left out."""
 
-    def embed(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
-        """The vectors of a batch, in its order: float32, (len(batch), width)."""
+    def embed(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
+        """The vectors of a batch, in its order: float32, (len(batch), dimension)."""

@@ -6,12 +6,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
-from embedding.model.artifacts import known, prepared
 from embedding.model.engine import Engine, Task
 from embedding.model.errors import ModelUnavailable
-from embedding.model.manifest import is_prepared
+from embedding.model.fetch.manifest import is_prepared
+from embedding.model.fetch.prepared import find_or_prepare, find_prepared
+from embedding.model.fetch.weights import download, find_local
 from embedding.model.progress import Report, to_nobody
-from embedding.model.weights import at_hand, download
 from embedding.settings import Settings, SettingsError
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ def load_engine(settings: Settings, report: Report = to_nobody) -> Engine:
     """Make the model that `settings` name ready, and load it. Raises ModelUnavailable; SettingsError for HF_TOKEN."""
     start = time.perf_counter()
     try:
-        folder = make_ready(settings, report)
+        folder = fetch_and_prepare(settings, report)
         report("loading the model", None)
         engine = _load(folder, settings)
     except (ModelUnavailable, SettingsError):
@@ -44,14 +44,14 @@ def warm_up(engine: Engine) -> None:
             engine.embed(engine.tokenize(["warm " * words], task))
 
 
-def make_ready(settings: Settings, report: Report = to_nobody) -> Path:
+def fetch_and_prepare(settings: Settings, report: Report = to_nobody) -> Path:
     """The folder to load: the model's own, fetched, or a prepared one where the onnx engine is to serve it.
 
     Raises ModelUnavailable.
     """
     name, revision, torch = settings.model_id, settings.model_revision, _wants_torch(settings)
-    folder = at_hand(name, revision)
-    if folder is None and not torch and (made := known(name, revision, settings.precision)):
+    folder = find_local(name, revision)
+    if folder is None and not torch and (made := find_prepared(name, revision, settings.precision)):
         return made  # its weights were removed, as an image does
     if not (torch_is_installed() or (folder and is_prepared(folder))):
         raise ModelUnavailable(
@@ -63,7 +63,7 @@ def make_ready(settings: Settings, report: Report = to_nobody) -> Path:
     if is_prepared(folder) or torch:
         return folder
     try:
-        return prepared(folder, name, revision, settings.precision, report)
+        return find_or_prepare(folder, name, revision, settings.precision, report)
     except ModelUnavailable as reason:
         if settings.engine == "onnx" or settings.precision == "int8":
             raise type(reason)(f"{reason} Try PRECISION=float32, or ENGINE=torch with PRECISION=auto.") from None

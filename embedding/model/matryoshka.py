@@ -1,9 +1,9 @@
-"""Vectors that may be cut: which models are trained for it, and to what widths."""
+"""Matryoshka models: which encoders are trained to have their vectors cut, and to which dimensions."""
 
-# Kusupati et al. 2022, https://arxiv.org/abs/2205.13147; the widths are those of EmbeddingGemma's model card.
-WIDTHS = {"gemma3_text": (512, 256, 128)}
+# Kusupati et al. 2022, https://arxiv.org/abs/2205.13147; the dimensions are those of EmbeddingGemma's model card.
+DIMENSIONS = {"gemma3_text": (512, 256, 128)}
 
 
-def widths(encoder: str | None, width: int) -> list[int]:
-    """What a vector of `width` numbers may be cut to, from the encoder's `model_type`; the widest, `width`, first."""
-    return [width, *(cut for cut in WIDTHS.get(encoder or "", ()) if cut < width)]
+def matryoshka_dimensions(encoder: str | None, dimension: int) -> list[int]:
+    """What a vector of `dimension` may be cut to, from the encoder's `model_type`; the largest, `dimension`, first."""
+    return [dimension, *(cut for cut in DIMENSIONS.get(encoder or "", ()) if cut < dimension)]

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedding.model.encoder import OnnxEncoder
-from embedding.model.engine import EngineInfo, Task, Tokens
-from embedding.model.manifest import read_manifest
+from embedding.model.engine import EngineInfo, Task, TokenizedText
+from embedding.model.fetch.manifest import read_manifest
 from embedding.model.tokenizer import load_tokenizer
 
 BATCH_TOKENS = 512
@@ -36,17 +36,17 @@ class OnnxEngine:
             device="cpu",
             precision=self._encoder.precision,
             threads=self._encoder.threads,
-            width=manifest.width,
-            widths=manifest.widths,
+            dimension=manifest.dimension,
+            matryoshka_dimensions=manifest.matryoshka_dimensions,
             max_tokens=manifest.max_tokens,
             fidelity=manifest.fidelity[self._encoder.precision].mean,
         )
 
-    def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[Tokens]:
+    def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[TokenizedText]:
         return self._tokenizer.tokenize(texts, task, prompt)
 
     def token_starts(self, text: str) -> list[int]:
         return self._tokenizer.token_starts(text)
 
-    def embed(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
+    def embed(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
         return self._encoder.embed([text.ids for text in batch])

@@ -1,10 +1,10 @@
-"""What loading a model is busy with, told to who waits for it."""
+"""Progress of loading a model, told to whoever waits for it."""
 
 from collections.abc import Callable
 
 Report = Callable[[str, float | None], None]
-"""Takes words for people, and the share of that step which is done (0 to 1), where it is known."""
+"""Takes the current step in words, and the fraction of it that is done (0 to 1) where that is known."""
 
 
-def to_nobody(_step: str, _share: float | None) -> None:
+def to_nobody(_step: str, _fraction: float | None) -> None:
     """The Report of callers that do not ask."""

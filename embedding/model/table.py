@@ -18,11 +18,11 @@ class Table:
         self._channels = np.load(channels) if channels.exists() else None
 
     @property
-    def pieces(self) -> int:
+    def vocabulary_size(self) -> int:
         return int(self._rows.shape[0])
 
     def __getitem__(self, ids: np.ndarray) -> NDArray[np.float32]:
-        """The rows of token ids (tokens,) as float32 (tokens, width)."""
+        """The rows of token ids (tokens,) as float32 (tokens, dimension)."""
         rows: NDArray[np.float32] = np.asarray(self._rows[ids], np.float32)
         if self._scales is None or self._channels is None:
             return rows
@@ -32,22 +32,22 @@ class Table:
 
 
 def write(folder: Path, precision: str, table: NDArray[np.float32]) -> None:
-    """Write `table` (pieces, width) as it is."""
+    """Write `table` (vocabulary, dimension) as it is."""
     np.save(_files(folder, precision)[0], table)
 
 
 def write_quantized(folder: Path, precision: str, table: NDArray[np.float32]) -> None:
-    """Write `table` (pieces, width) in 8 bits, with a scale for each 16 numbers of a row: a quarter of the size.
+    """Write `table` (vocabulary, dimension) in 8 bits, with a scale for each 16 numbers of a row.
 
     Trained models have a few channels far above the rest, beside which a block's other numbers would round to little.
     So each channel is first divided by the root of its largest number, which halves that distance.
     """
     rows, scales, channels = _files(folder, precision)
-    width = table.shape[1]
-    block = BLOCK if width % BLOCK == 0 else width
+    dimension = table.shape[1]
+    block = BLOCK if dimension % BLOCK == 0 else dimension
     factors = np.sqrt(np.abs(table).max(axis=0))
     factors[factors == 0] = 1
-    blocks = (table / factors).reshape(len(table), width // block, block)
+    blocks = (table / factors).reshape(len(table), dimension // block, block)
     steps = (np.abs(blocks).max(axis=2) / 127).astype(np.float16)
     steps[steps == 0] = 1
     quantized = np.rint(blocks / steps[..., None].astype(np.float32)).clip(-127, 127).astype(np.int8)

@@ -7,9 +7,9 @@ import tokenizers
 from tokenizers.normalizers import Lowercase
 from tokenizers.normalizers import Sequence as NormalizerSequence
 
-from embedding.model.engine import Task, Tokens
+from embedding.model.engine import Task, TokenizedText
+from embedding.model.fetch.manifest import TOKENIZER, Manifest
 from embedding.model.machine import return_freed_memory
-from embedding.model.manifest import TOKENIZER, Manifest
 
 # The names under which a model may keep the prompt of a task, as encode_query and encode_document look for them.
 PROMPT_NAMES: Mapping[Task, Sequence[str]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
@@ -30,12 +30,12 @@ class Tokenizer:
         self.prompts = prompts
         self._special = backend.num_special_tokens_to_add(False)
 
-    def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[Tokens]:
+    def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[TokenizedText]:
         """Each text under the task's prompt, or under `prompt`."""
         before = task_prompt(self.prompts, task) if prompt is None else prompt
         encodings = self._backend.encode_batch_fast([before + text for text in texts])
         return [
-            Tokens(text, task, self._total(encoding), kept=len(encoding), ids=encoding.ids, prompt=prompt)
+            TokenizedText(text, task, self._total(encoding), kept=len(encoding), ids=encoding.ids, prompt=prompt)
             for text, encoding in zip(texts, encodings, strict=True)
         ]
 
@@ -60,5 +60,5 @@ def load_tokenizer(folder: Path, manifest: Manifest) -> Tokenizer:
     if manifest.lowercase:
         others = [backend.normalizer] if backend.normalizer else []
         backend.normalizer = NormalizerSequence([Lowercase(), *others])
-    return_freed_memory()  # reading a vocabulary of 262,144 pieces leaves 100 MB behind
+    return_freed_memory()  # reading a vocabulary of 262,144 tokens leaves 100 MB behind
     return Tokenizer(backend, manifest.prompts, manifest.max_tokens)

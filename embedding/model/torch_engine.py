@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedding.model.engine import EngineInfo, Task, Tokens
+from embedding.model.engine import EngineInfo, Task, TokenizedText
 from embedding.model.errors import UnknownPrecision
 from embedding.model.machine import available_cores
-from embedding.model.matryoshka import widths
+from embedding.model.matryoshka import matryoshka_dimensions
 from embedding.model.tokenizer import Tokenizer, task_prompt
 from embedding.settings import Precision
 
@@ -48,26 +48,26 @@ class TorchEngine:
         self._tokenizer = _tokenizer(self._model)
         self.batch_tokens = BATCH_TOKENS[device]
         self.prompts = self._model.prompts
-        width = self._model.encode_query("width", show_progress_bar=False).shape[0]
+        dimension = self._model.encode_query("dimension", show_progress_bar=False).shape[0]
         self.info = EngineInfo(
             model=model_name,
             engine="torch",
             device=device,
             precision=precision,
             threads=torch.get_num_threads(),
-            width=width,
-            widths=widths(_model_type(self._model), width),
+            dimension=dimension,
+            matryoshka_dimensions=matryoshka_dimensions(_model_type(self._model), dimension),
             max_tokens=_limit(self._model),
         )
 
-    def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[Tokens]:
+    def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[TokenizedText]:
         if self._tokenizer is not None:
             return self._tokenizer.tokenize(texts, task, prompt)
         limit = self.info.max_tokens
         before = task_prompt(self._model.prompts, task) if prompt is None else prompt
         totals = [self._count(before + text, task) for text in texts]
         return [
-            Tokens(text, task, total, min(total, limit) if limit else total, prompt=prompt)
+            TokenizedText(text, task, total, min(total, limit) if limit else total, prompt=prompt)
             for text, total in zip(texts, totals, strict=True)
         ]
 
@@ -77,12 +77,12 @@ class TorchEngine:
         return [word.start() for word in re.finditer(r"\S+", text)]  # a tokenizer that can't say; words are near it
 
     def _count(self, text: str, task: Task) -> int:
-        """Tokens of a text with its prompt, for a model without a fast tokenizer."""
+        """TokenizedText of a text with its prompt, for a model without a fast tokenizer."""
         if callable(self._model.tokenizer):
             return len(self._model.tokenizer(text, truncation=False)["input_ids"])
         return int(self._model.preprocess([text], task=task)["input_ids"].numel())
 
-    def embed(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
+    def embed(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
         alike: dict[tuple[Task, str | None], list[int]] = defaultdict(list)
         for index, tokens in enumerate(batch):
             alike[tokens.task, tokens.prompt].append(index)

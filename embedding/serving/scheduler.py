@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from embedding.model import Tokens
+from embedding.model import TokenizedText
 
 Vectors = NDArray[np.float32]
 
@@ -20,15 +20,15 @@ class Scheduler:
     many texts holds up nobody. Belongs to one event loop, the first that calls it.
     """
 
-    def __init__(self, embed: Callable[[Sequence[Tokens]], Vectors], max_tokens: int) -> None:
+    def __init__(self, embed: Callable[[Sequence[TokenizedText]], Vectors], max_tokens: int) -> None:
         self._embed = embed
         self._max_tokens = max_tokens
         self._waiting: deque[_Request] = deque()
         self._running: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
 
-    async def embed(self, texts: Sequence[Tokens]) -> Vectors:
-        """The vectors of `texts`, in their order: float32, (len(texts), width). Raises what the engine raises."""
+    async def embed(self, texts: Sequence[TokenizedText]) -> Vectors:
+        """The vectors of `texts`, in their order: float32, (len(texts), dimension). Raises what the engine raises."""
         request = _Request(texts)
         self._waiting.append(request)
         if self._running is None or self._running.done():
@@ -75,7 +75,7 @@ class Scheduler:
 class _Request:
     """Texts that one caller waits for. They run shortest first, so that neighbours in a batch are of like length."""
 
-    def __init__(self, texts: Sequence[Tokens]) -> None:
+    def __init__(self, texts: Sequence[TokenizedText]) -> None:
         self.texts = texts
         self.order = sorted(range(len(texts)), key=lambda index: -texts[index].kept)
         self.vectors: asyncio.Future[Vectors] = asyncio.get_running_loop().create_future()

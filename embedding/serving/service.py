@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
 
-from embedding.model import Engine, EngineInfo, Report, Task, TextTooLong, Tokens
+from embedding.model import Engine, EngineInfo, Report, Task, TextTooLong, TokenizedText
 from embedding.serving.errors import NotReady, Overloaded
 from embedding.serving.scheduler import Scheduler, Vectors
 
@@ -19,10 +19,10 @@ DRAIN_STEP = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """The vectors of one request, in its order: float32, (texts, width), and the tokens behind them."""
+    """The vectors of one request, in its order: float32, (texts, dimension), and the tokens behind them."""
 
     vectors: Vectors
-    tokens: Sequence[Tokens]
+    tokens: Sequence[TokenizedText]
 
     @property
     def truncated(self) -> int:
@@ -34,14 +34,14 @@ class Service:
     """Embeds texts for any number of callers with one engine.
 
     `load` makes the engine; it is called once, by `start` or `load_now`, and `engine` is the future of what it gives.
-    Meanwhile `step` says what it is busy with, in words, and the share of that which is done where it is known.
+    Meanwhile `progress` is the current step in words, and the fraction of it that is done where that is known.
     """
 
     def __init__(
         self, load: Callable[[Report], Engine], *, max_batch_tokens: int | None, max_concurrent_requests: int
     ) -> None:
         self.engine: Future[Engine] = Future()
-        self.step: tuple[str, float | None] = ("starting", None)
+        self.progress: tuple[str, float | None] = ("starting", None)
         self._load = load
         self._max_batch_tokens = max_batch_tokens
         self._max_requests = max_concurrent_requests
@@ -113,8 +113,8 @@ class Service:
     def _begin(self) -> bool:
         return not self.engine.running() and not self.engine.done() and self.engine.set_running_or_notify_cancel()
 
-    def _report(self, step: str, share: float | None) -> None:
-        self.step = (step, share)
+    def _report(self, step: str, fraction: float | None) -> None:
+        self.progress = (step, fraction)
 
     def _settle(self) -> None:
         try:

@@ -19,7 +19,7 @@ import orjson
 from embedding.corpus import SHARDS, Job, Progress, Shard, ShardReport, describe, embed_corpus, open_source
 from embedding.corpus.local import local_map
 from embedding.model import Engine, load_engine
-from embedding.model.load import make_ready
+from embedding.model.load import fetch_and_prepare
 from embedding.settings import CorpusSettings, Settings
 from tests.benchmarks.__main__ import machine
 from tests.benchmarks.engines import WORDS
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--precision", default="float32")
     options = parser.parse_args()
     settings = Settings.read(model_id=str(options.model), precision=options.precision)
-    engine, ready = load_engine(settings), make_ready(settings)
+    engine, ready = load_engine(settings), fetch_and_prepare(settings)
     texts = list(_texts(options.documents, options.longest))
     made = f"{options.documents:,} documents of {SHORTEST} to {options.longest} words"
     print(f"{made}, {engine.info.model} in {engine.info.precision} on {machine()}")

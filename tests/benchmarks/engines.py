@@ -10,8 +10,8 @@ import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from embedding.model import Engine
-from embedding.model.load import load_engine, make_ready
-from embedding.model.manifest import read_manifest
+from embedding.model.fetch.manifest import read_manifest
+from embedding.model.load import fetch_and_prepare, load_engine
 from embedding.settings import Settings
 from tests.benchmarks.table import Row
 
@@ -74,7 +74,7 @@ def fidelity_rows(model: Path) -> list[Row]:
 
 
 def precisions(model: Path) -> list[str]:
-    return read_manifest(make_ready(Settings.read(model_id=str(model)))).precisions
+    return read_manifest(fetch_and_prepare(Settings.read(model_id=str(model)))).precisions
 
 
 def _engine(model: Path, precision: str) -> Engine:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from embedding.model.load import make_ready
+from embedding.model.load import fetch_and_prepare
 from embedding.settings import Settings
 from tests.benchmarks.engines import WORDS, precisions
 from tests.benchmarks.table import Row
@@ -136,7 +136,7 @@ async def _answers(port: int) -> bool:
 
 
 def _serve(model: Path, engine: str, precision: str) -> str:
-    folder = model if engine == "torch" else make_ready(Settings.read(model_id=str(model)))
+    folder = model if engine == "torch" else fetch_and_prepare(Settings.read(model_id=str(model)))
     options = f"auth_token={TOKEN} ENGINE={engine} PRECISION={precision} LOG_LEVEL=WARNING"
     python, quoted = shlex.quote(sys.executable), shlex.quote(str(folder))
     return f"env {options} {python} -m embedding --host 127.0.0.1 --port {{port}} --model {quoted}"

@@ -4,7 +4,7 @@ import { byId, counted, debounced, describe, element } from "./dom.js";
 import { Heatmap } from "./heatmap.js";
 import { drawMap } from "./map.js";
 import { showPairs } from "./pairs.js";
-import { Turns } from "./turns.js";
+import { LatestRequest } from "./latest_request.js";
 import { aligned, cut, cuts, plane, rankCorrelation, similarities, upper } from "./vectors.js";
 
 const MOST = 24;
@@ -12,10 +12,10 @@ const TYPING = 350;
 
 /** Returns what makes the request for the sentences, for the examples. */
 export function startCompare(session) {
-  const turns = new Turns(session, byId("compare-notice"));
+  const requests = new LatestRequest(session, byId("compare-notice"));
   const picture = new Picture();
   const refresh = () =>
-    turns.take(async (options) => {
+    requests.take(async (options) => {
       const texts = sentences();
       const told = tooMany() ? `Only the first ${MOST} sentences are compared.` : "";
       if (texts.length < 2) {
@@ -45,11 +45,11 @@ const sentences = () => lines().slice(0, MOST);
 const tooMany = () => lines().length > MOST;
 const task = () => document.querySelector("[name=task]:checked").value;
 
-/** The heat map, the map and the pairs of one set of vectors, at the width that the slider says. */
+/** The heat map, the map and the pairs of one set of vectors, at the dimension that the slider says. */
 class Picture {
   #heatmap = new Heatmap(byId("heat"), byId("heat-legend"), byId("heat-readout"));
-  #slider = byId("width");
-  #widths = [];
+  #slider = byId("dimension");
+  #dimensions = [];
   #full = null;
 
   constructor() {
@@ -57,10 +57,10 @@ class Picture {
     new ResizeObserver(() => this.#full && this.#drawMap()).observe(byId("map"));
   }
 
-  show(texts, vectors, { widths }) {
+  show(texts, vectors, { matryoshka_dimensions: dimensions }) {
     const rows = similarities(vectors);
     this.#full = { texts, vectors, rows, plane: plane(rows), lowest: scaleStart(rows) };
-    this.#offer(widths ?? [vectors[0].length]);
+    this.#offer(dimensions ?? [vectors[0].length]);
     byId("compare-bottom").hidden = false; // before it is drawn into, for it to have a width
     this.#draw();
   }
@@ -69,47 +69,47 @@ class Picture {
     this.#full = null;
     this.#heatmap.clear();
     byId("compare-bottom").hidden = true;
-    byId("width-facts").replaceChildren();
+    byId("dimension-facts").replaceChildren();
   }
 
-  #offer(widths) {
-    const offered = cuts(widths);
-    if (String(offered) === String(this.#widths)) return;
-    this.#widths = offered;
+  #offer(dimensions) {
+    const offered = cuts(dimensions);
+    if (String(offered) === String(this.#dimensions)) return;
+    this.#dimensions = offered;
     this.#slider.max = offered.length - 1;
     this.#slider.value = offered.length - 1;
     this.#slider.disabled = offered.length < 2;
-    byId("width-ticks").replaceChildren(...offered.toReversed().map((width) => element("span", {}, String(width))));
-    if (widths.length < 2) {
-      byId("width-note").textContent =
+    byId("dimension-ticks").replaceChildren(...offered.toReversed().map((dimension) => element("span", {}, String(dimension))));
+    if (dimensions.length < 2) {
+      byId("dimension-note").textContent =
         "This model was not trained to be cut, so its picture falls apart sooner than that of one that was.";
     }
   }
 
   #draw() {
     const { texts, rows: full, lowest } = this.#full;
-    const [widest, width] = [this.#widths[0], this.#width];
+    const [widest, dimension] = [this.#dimensions[0], this.#dimension];
     const rows = this.#rows();
-    this.#slider.setAttribute("aria-valuetext", `${width} of ${widest} numbers`);
-    describe(byId("width-facts"), held(width, widest, upper(rows), upper(full)));
+    this.#slider.setAttribute("aria-valuetext", `${dimension} of ${widest} numbers`);
+    describe(byId("dimension-facts"), held(dimension, widest, upper(rows), upper(full)));
     this.#heatmap.show(texts, rows, full, lowest);
     this.#drawMap();
-    showPairs(byId("pairs"), rows, full, width < widest);
+    showPairs(byId("pairs"), rows, full, dimension < widest);
   }
 
   #drawMap() {
     const { texts, plane: whole } = this.#full;
     const now = plane(this.#rows());
     drawMap(byId("map"), texts, aligned(now.points, whole.points), whole.points);
-    byId("map-note").textContent = mapNote(now.share, this.#width < this.#widths[0]);
+    byId("map-note").textContent = mapNote(now.share, this.#dimension < this.#dimensions[0]);
   }
 
-  get #width() {
-    return this.#widths[this.#widths.length - 1 - this.#slider.value];
+  get #dimension() {
+    return this.#dimensions[this.#dimensions.length - 1 - this.#slider.value];
   }
 
   #rows() {
-    return similarities(this.#full.vectors.map((vector) => cut(vector, this.#width)));
+    return similarities(this.#full.vectors.map((vector) => cut(vector, this.#dimension)));
   }
 }
 
@@ -121,14 +121,14 @@ function mapNote(share, isCut) {
   return `The plane shows ${Math.round(100 * share)} % of the differences.${ghosts}`;
 }
 
-/** What is kept of the vectors and of their similarities when cut from `widest` to `width`. */
-function held(width, widest, now, full) {
+/** What is kept of the vectors and of their similarities when cut from `widest` to `dimension`. */
+function held(dimension, widest, now, full) {
   const moved = now.map((x, i) => Math.abs(x - full[i]));
-  const [bytes, before] = [4 * width, 4 * widest];
+  const [bytes, before] = [4 * dimension, 4 * widest];
   return [
-    ["Kept", `${width} of ${widest}`],
-    ["Saved", width === widest ? "nothing" : `${Math.round(100 * (1 - width / widest))} %`],
-    ["A million vectors", `${(bytes / 1000).toFixed(1)} GB${width === widest ? "" : ` instead of ${(before / 1000).toFixed(1)}`}`],
+    ["Kept", `${dimension} of ${widest}`],
+    ["Saved", dimension === widest ? "nothing" : `${Math.round(100 * (1 - dimension / widest))} %`],
+    ["A million vectors", `${(bytes / 1000).toFixed(1)} GB${dimension === widest ? "" : ` instead of ${(before / 1000).toFixed(1)}`}`],
     ["Largest change", Math.max(...moved).toFixed(3)],
     ["Order of the pairs", `${rankCorrelation(now, full).toFixed(2)} of 1`],
   ];

@@ -3,7 +3,7 @@
 import { read } from "./api.js";
 import { cutNote } from "./compare.js";
 import { byId, counted, debounced, element } from "./dom.js";
-import { Turns } from "./turns.js";
+import { LatestRequest } from "./latest_request.js";
 import { dot } from "./vectors.js";
 
 const TYPING = 120;
@@ -13,17 +13,17 @@ const MOST = 1000;
 
 /** Returns what makes the requests for the query and for the documents, for the examples. */
 export function startSearch(session) {
-  const turns = new Turns(session, byId("search-notice"));
+  const requests = new LatestRequest(session, byId("search-notice"));
   const results = new Results();
   const refresh = () => {
     byId("documents-progress").hidden = true; // what it is for may be over; if not, it is shown again at once
     results.expect(documents().length);
-    return turns.take((options) => search(session, results, options));
+    return requests.take((options) => search(session, results, options));
   };
   byId("query").addEventListener("input", debounced(refresh, TYPING));
   byId("documents").addEventListener("input", debounced(refresh, PASTING));
   session.addEventListener("change", refresh);
-  byId("load-abstracts").addEventListener("click", () => loadAbstracts(turns));
+  byId("load-abstracts").addEventListener("click", () => loadAbstracts(requests));
   return {
     query: () => ({ query: query() || "What is machine learning?" }),
     documents: () => ({ query: documents().length ? documents() : ["A document to search in."], task: "document" }),
@@ -67,14 +67,14 @@ function ranked(texts, vectors, asked) {
   return scored.sort((a, b) => b.score - a.score);
 }
 
-async function loadAbstracts(turns) {
+async function loadAbstracts(requests) {
   const field = byId("documents");
   const before = field.value;
   let found;
   try {
     found = await read("page/abstracts.json");
   } catch (error) {
-    turns.report(error, () => loadAbstracts(turns));
+    requests.report(error, () => loadAbstracts(requests));
     return;
   }
   if (field.value !== before) return; // the visitor has something else in mind by now

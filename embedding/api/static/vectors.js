@@ -7,8 +7,8 @@ export function unit(vector) {
   return length ? vector.map((x) => x / length) : vector;
 }
 
-/** The first `width` numbers of `vector`, at length one again. */
-export const cut = (vector, width) => unit(vector.slice(0, width));
+/** The first `dimension` numbers of `vector`, at length one again. */
+export const cut = (vector, dimension) => unit(vector.slice(0, dimension));
 
 export function dot(a, b) {
   let sum = 0;
@@ -19,11 +19,11 @@ export function dot(a, b) {
 /** The cosine of every pair of unit vectors: n rows of n. */
 export const similarities = (vectors) => vectors.map((a) => vectors.map((b) => Math.min(1, Math.max(-1, dot(a, b)))));
 
-/** The widths at which to cut: the model's own, or halvings where it names but one. Widest first. */
-export function cuts(widths) {
-  const own = [...widths].sort((a, b) => b - a);
+/** The dimensions at which to cut: the model's own, or halvings where it names but one. Widest first. */
+export function cuts(dimensions) {
+  const own = [...dimensions].sort((a, b) => b - a);
   if (own.length > 1) return own;
-  return [1, 2, 4, 8].map((part) => Math.floor(own[0] / part)).filter((width) => width >= 8);
+  return [1, 2, 4, 8].map((part) => Math.floor(own[0] / part)).filter((dimension) => dimension >= 8);
 }
 
 /**

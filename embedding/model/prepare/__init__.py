@@ -1,5 +1,5 @@
 """Turns a SentenceTransformer folder into one that the CPU engine runs, and checks that it gives the same vectors."""
 
-from embedding.model.prepare.prepare import prepare, say
+from embedding.model.prepare.prepare import prepare, print_progress
 
-__all__ = ["prepare", "say"]
+__all__ = ["prepare", "print_progress"]

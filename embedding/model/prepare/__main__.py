@@ -5,15 +5,15 @@ import sys
 import threading
 from pathlib import Path
 
-from embedding.model.artifacts import UNSUPPORTED
 from embedding.model.errors import ModelUnavailable, UnsupportedModel
-from embedding.model.prepare import prepare, say
+from embedding.model.fetch.prepared import UNSUPPORTED
+from embedding.model.prepare import prepare, print_progress
 
 
 def main(source: str, output: str, name: str, precision: str) -> int:
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     try:
-        prepare(Path(source), Path(output), source_id=name, precision=precision, progress=say)
+        prepare(Path(source), Path(output), source_id=name, precision=precision, report=print_progress)
     except Exception as error:
         reason = str(error) if isinstance(error, ModelUnavailable) else f"{type(error).__name__}: {error}"
         print(reason.replace("\n", " "), file=sys.stderr)  # the last line, by which the parent knows why

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from embedding.model.prepare.checkpoint import Checkpoint, require
 from embedding.model.prepare.graph import Graph
 from embedding.model.prepare.linear import Linear
-from embedding.model.prepare.packing import Packing
-from embedding.model.prepare.source import Source, require
+from embedding.model.prepare.ragged_inputs import RaggedInputs
 
 # the least value of x · Φ(x), rounded down
 GELU_FLOOR = -0.17
@@ -21,33 +21,33 @@ def check(config: Mapping[str, Any]) -> None:
     require(not config.get("is_decoder"), "BERT as a decoder")
 
 
-def embedding_table(source: Source) -> np.ndarray:
-    """The vectors of the vocabulary, (pieces, width); every token's type is 0, so the type's vector is added here."""
-    prefix = _prefix(source)
-    types = source.tensors[f"{prefix}embeddings.token_type_embeddings.weight"]
-    words = source.tensors[f"{prefix}embeddings.word_embeddings.weight"]
+def embedding_table(checkpoint: Checkpoint) -> np.ndarray:
+    """The vectors of the vocabulary, (vocabulary, dimension); every token's type is 0, so its vector is added here."""
+    prefix = _prefix(checkpoint)
+    types = checkpoint.tensors[f"{prefix}embeddings.token_type_embeddings.weight"]
+    words = checkpoint.tensors[f"{prefix}embeddings.word_embeddings.weight"]
     return np.asarray(words + types[0])
 
 
-def encoder(graph: Graph, packing: Packing, source: Source, linear: Linear) -> str:
-    """Adds the encoder; returns the name of the token vectors, (tokens, width)."""
-    return _Bert(graph, packing, source, linear).encode()
+def encoder(graph: Graph, inputs: RaggedInputs, checkpoint: Checkpoint, linear: Linear) -> str:
+    """Adds the encoder; returns the name of the token vectors, (tokens, dimension)."""
+    return _Bert(graph, inputs, checkpoint, linear).encode()
 
 
-def _prefix(source: Source) -> str:
-    return "bert." if "bert.embeddings.word_embeddings.weight" in source.tensors else ""
+def _prefix(checkpoint: Checkpoint) -> str:
+    return "bert." if "bert.embeddings.word_embeddings.weight" in checkpoint.tensors else ""
 
 
 class _Bert:
-    def __init__(self, graph: Graph, packing: Packing, source: Source, linear: Linear) -> None:
-        self.graph, self.packing, self.linear = graph, packing, linear
-        self.config, self.tensors, self.prefix = source.config, source.tensors, _prefix(source)
-        self.mask = packing.mask()
+    def __init__(self, graph: Graph, inputs: RaggedInputs, checkpoint: Checkpoint, linear: Linear) -> None:
+        self.graph, self.inputs, self.linear = graph, inputs, linear
+        self.config, self.tensors, self.prefix = checkpoint.config, checkpoint.tensors, _prefix(checkpoint)
+        self.mask = inputs.mask()
 
     def encode(self) -> str:
         graph = self.graph
         positions = graph.constant(self._tensor("embeddings.position_embeddings.weight"))
-        x = graph.op("Add", self.packing.rows, graph.op("Gather", positions, self.packing.positions, axis=0))
+        x = graph.op("Add", self.inputs.rows, graph.op("Gather", positions, self.inputs.positions, axis=0))
         scale, shift = self._norm("embeddings.LayerNorm")
         x = graph.op("LayerNormalization", x, scale, shift, axis=-1, epsilon=self.config["layer_norm_eps"])
         for i in range(self.config["num_hidden_layers"]):
@@ -59,12 +59,12 @@ class _Bert:
         parts = [self._linear(f"{path}.self.{part}") for part in ("query", "key", "value")]
         weight, bias = np.hstack([w for w, _ in parts]), np.hstack([b for _, b in parts])
         y, bias = self.linear.affine(f"{i}.qkv", x, weight, bias, parts=[len(b) for _, b in parts])
-        q, k, v = self.graph.ops("Split", self.packing.spread(y), outputs=3, axis=-1, num_outputs=3)
+        q, k, v = self.graph.ops("Split", self.inputs.spread(y), outputs=3, axis=-1, num_outputs=3)
         heads = self.config["num_attention_heads"]
         inputs = q, k, v, self.graph.constant(bias), self.mask
         mixed = self.graph.fused("MultiHeadAttention", *inputs, num_heads=heads, mask_filter_value=-1e30)
         flat = self.graph.op("Reshape", mixed, self.graph.constant(np.array([-1, self.config["hidden_size"]])))
-        y, bias = self.linear.affine(f"{i}.o", self.packing.gather(flat), *self._linear(f"{path}.output.dense"))
+        y, bias = self.linear.affine(f"{i}.o", self.inputs.gather(flat), *self._linear(f"{path}.output.dense"))
         return self._join(y, x, bias, f"{path}.output.LayerNorm")
 
     def _feedforward(self, i: int, x: str) -> str:

@@ -9,44 +9,44 @@ import numpy as np
 
 from embedding.model.errors import UnsupportedModel
 from embedding.model.prepare import bert, gemma
+from embedding.model.prepare.checkpoint import Checkpoint, Dense
 from embedding.model.prepare.graph import Graph
 from embedding.model.prepare.linear import Linear
-from embedding.model.prepare.packing import Packing
-from embedding.model.prepare.source import Dense, Source
+from embedding.model.prepare.ragged_inputs import RaggedInputs
 
 ENCODERS = {"gemma3_text": gemma, "bert": bert}
 
 
-def encoder_of(source: Source) -> Any:
+def encoder_of(checkpoint: Checkpoint) -> Any:
     """The module that knows this kind of encoder; raises UnsupportedModel."""
-    kind = source.config.get("model_type")
+    kind = checkpoint.config.get("model_type")
     if kind not in ENCODERS:
         raise UnsupportedModel(f"a {kind} encoder is not supported by the onnx engine: only {', '.join(ENCODERS)}")
     module = ENCODERS[kind]
-    module.check(source.config)
+    module.check(checkpoint.config)
     return module
 
 
-def build(path: Path, source: Source, graph: Graph, linear: Linear) -> None:
-    """Writes the graph to `path`, which reads texts as `packs.pack` lays them out and gives (texts, width)."""
-    packing = Packing(graph, source.config["hidden_size"])
-    vectors = packing.pool(encoder_of(source).encoder(graph, packing, source, linear))
-    for dense in joined(source.dense):
+def build(path: Path, checkpoint: Checkpoint, graph: Graph, linear: Linear) -> None:
+    """Writes the graph to `path`. It reads the arrays of `ragged.ragged_batch` and gives vectors (texts, dimension)."""
+    inputs = RaggedInputs(graph, checkpoint.config["hidden_size"])
+    vectors = inputs.pool(encoder_of(checkpoint).encoder(graph, inputs, checkpoint, linear))
+    for dense in joined(checkpoint.dense):
         vectors = _dense(graph, vectors, dense)
-    if source.normalize:
+    if checkpoint.normalize:
         vectors = graph.op("LpNormalization", vectors, axis=-1, p=2)
     graph.save(path, vectors)
 
 
-def first_layer(source: Source) -> Source:
+def first_layer(checkpoint: Checkpoint) -> Checkpoint:
     """The same model with one layer: what a machine can be timed with in a moment."""
-    config = {**source.config, "num_hidden_layers": 1, "layer_types": source.config.get("layer_types", [])[:1]}
-    return replace(source, config=config, dense=())
+    config = {**checkpoint.config, "num_hidden_layers": 1, "layer_types": checkpoint.config.get("layer_types", [])[:1]}
+    return replace(checkpoint, config=config, dense=())
 
 
-def width(source: Source) -> int:
+def dimension(checkpoint: Checkpoint) -> int:
     """How many numbers a vector has."""
-    return int(source.dense[-1].weight.shape[1] if source.dense else source.config["hidden_size"])
+    return int(checkpoint.dense[-1].weight.shape[1] if checkpoint.dense else checkpoint.config["hidden_size"])
 
 
 def joined(layers: Sequence[Dense]) -> list[Dense]:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from embedding.model.packs import Text, pack, plan
+from embedding.model.ragged import Text, group_by_length, ragged_batch
 from embedding.model.table import Table
 
 ROWS_KEPT = 256
@@ -35,8 +35,10 @@ def calibrate(model: Path, inputs: Mapping[str, str], table: Table, texts: Seque
     kept: dict[str, list[np.ndarray]] = {site: [] for site in inputs}
     count = sum(map(len, texts))
     step = max(1, count // ROWS_KEPT)
-    for run in plan([len(text) for text in texts]):
-        feed = {name: array for name, array in pack([texts[i] for i in run], table, "mean").items() if name in names}
+    for run in group_by_length([len(text) for text in texts]):
+        feed = {
+            name: array for name, array in ragged_batch([texts[i] for i in run], table, "mean").items() if name in names
+        }
         for (site, _), rows in zip(inputs.items(), session.run(list(inputs.values()), feed), strict=True):
             even = rows / np.sqrt((rows**2).mean(axis=1, keepdims=True) + TINY)
             grams[site] = grams.get(site, 0) + even.T @ even

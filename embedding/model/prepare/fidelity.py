@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from embedding.model.encoder import OnnxEncoder
-from embedding.model.manifest import EXACT, Fidelity
+from embedding.model.fetch.manifest import EXACT, Fidelity
 from embedding.model.tokenizer import load_tokenizer
 
 # A naive int8 export of all-MiniLM has a mean of 0.993 and visibly reorders near neighbours; at 0.997 nine in ten

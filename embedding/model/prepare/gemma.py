@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from embedding.model.prepare.checkpoint import Checkpoint, require
 from embedding.model.prepare.graph import Graph
 from embedding.model.prepare.linear import Linear
-from embedding.model.prepare.packing import Packing
-from embedding.model.prepare.source import Source, require
+from embedding.model.prepare.ragged_inputs import RaggedInputs
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -29,14 +29,14 @@ def check(config: Mapping[str, Any]) -> None:
     require(all(rope.get("rope_type", "default") == "default" for rope in ropes), "scaled rotary embedding")
 
 
-def embedding_table(source: Source) -> np.ndarray:
-    """The vectors of the vocabulary, (pieces, width), scaled as the encoder reads them."""
-    return source.tensors["embed_tokens.weight"] * np.float32(source.config["hidden_size"] ** 0.5)
+def embedding_table(checkpoint: Checkpoint) -> np.ndarray:
+    """The vectors of the vocabulary, (vocabulary, dimension), scaled as the encoder reads them."""
+    return checkpoint.tensors["embed_tokens.weight"] * np.float32(checkpoint.config["hidden_size"] ** 0.5)
 
 
-def encoder(graph: Graph, packing: Packing, source: Source, linear: Linear) -> str:
-    """Adds the encoder; returns the name of the token vectors, (tokens, width)."""
-    return _Gemma(graph, packing, source, linear).encode()
+def encoder(graph: Graph, inputs: RaggedInputs, checkpoint: Checkpoint, linear: Linear) -> str:
+    """Adds the encoder; returns the name of the token vectors, (tokens, dimension)."""
+    return _Gemma(graph, inputs, checkpoint, linear).encode()
 
 
 @dataclass(frozen=True)
@@ -51,19 +51,19 @@ class _Layer:
 
 
 class _Gemma:
-    def __init__(self, graph: Graph, packing: Packing, source: Source, linear: Linear) -> None:
-        self.graph, self.packing, self.linear = graph, packing, linear
-        self.config, self.tensors = source.config, source.tensors
+    def __init__(self, graph: Graph, inputs: RaggedInputs, checkpoint: Checkpoint, linear: Linear) -> None:
+        self.graph, self.inputs, self.linear = graph, inputs, linear
+        self.config, self.tensors = checkpoint.config, checkpoint.tensors
         self.heads: int = self.config["num_attention_heads"]
         self.head: int = self.config["head_dim"]
         # transformers halves the window for bidirectional attention: 512 lets a token see those up to 256 away
         windows = {"full_attention": 0, "sliding_attention": self.config["sliding_window"] // 2 + 1}
         kinds = set(self.config["layer_types"])
-        self.biases = {kind: packing.bias(windows[kind]) for kind in kinds}
-        self.rotations = {kind: self._rotation(kind, source.max_tokens) for kind in kinds}
+        self.biases = {kind: inputs.bias(windows[kind]) for kind in kinds}
+        self.rotations = {kind: self._rotation(kind, checkpoint.max_tokens) for kind in kinds}
 
     def encode(self) -> str:
-        branch, residual = "", self.packing.rows
+        branch, residual = "", self.inputs.rows
         for i, kind in enumerate(self.config["layer_types"]):
             layer = self._read_layer(i)
             x, residual = self._join(branch, residual, layer.norms["input"])
@@ -97,19 +97,19 @@ class _Gemma:
         )
 
     def _attention(self, i: int, kind: str, x: str, layer: _Layer) -> str:
-        graph, width = self.graph, self.heads * self.head
-        texts = self.packing.spread(self.linear.product(f"{i}.qkv", x, layer.qkv))
-        split = graph.constant(np.array([width, self.head, self.head]))
+        graph, dimension = self.graph, self.heads * self.head
+        texts = self.inputs.spread(self.linear.product(f"{i}.qkv", x, layer.qkv))
+        split = graph.constant(np.array([dimension, self.head, self.head]))
         q, k, v = graph.ops("Split", texts, split, outputs=3, axis=-1)
-        q = self._reshape(self._norm(self._reshape(q, 0, 0, self.heads, self.head), layer.norms["q"]), 0, 0, width)
+        q = self._reshape(self._norm(self._reshape(q, 0, 0, self.heads, self.head), layer.norms["q"]), 0, 0, dimension)
         q, k = self._rotate(q, kind, self.heads), self._rotate(self._norm(k, layer.norms["k"]), kind, 1)
         scale = self.config["query_pre_attn_scalar"] ** -0.5
         scores = graph.fused("FusedMatMul", self._reshape(q, 0, -1, self.head), k, transB=1, alpha=scale)
         # (texts, tokens × heads, tokens) and back: the bias is the same for every head
-        scores = graph.op("Reshape", scores, self.packing.by_head(self.heads))
+        scores = graph.op("Reshape", scores, self.inputs.by_head(self.heads))
         shares = graph.op("Softmax", graph.op("Add", scores, self.biases[kind]), axis=-1)
-        mixed = graph.op("MatMul", graph.op("Reshape", shares, self.packing.stacked), v)
-        mixed = self.packing.gather(self._reshape(mixed, -1, width))
+        mixed = graph.op("MatMul", graph.op("Reshape", shares, self.inputs.stacked), v)
+        mixed = self.inputs.gather(self._reshape(mixed, -1, dimension))
         y = self.linear.product(f"{i}.o", mixed, layer.o, scale_free=True)
         return self._norm(y, layer.norms["post_attention"])
 

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from embedding.model.encoder import OnnxEncoder
 from embedding.model.errors import ModelUnavailable, UnsupportedModel
-from embedding.model.manifest import (
+from embedding.model.fetch.manifest import (
     FORMAT,
     MANIFEST,
     PRECISIONS,
@@ -23,25 +23,24 @@ from embedding.model.manifest import (
     sha256,
     write_manifest,
 )
-from embedding.model.matryoshka import widths
+from embedding.model.matryoshka import matryoshka_dimensions
 from embedding.model.prepare import fidelity
-from embedding.model.prepare.build import build, encoder_of, first_layer, width
+from embedding.model.prepare.build import build, dimension, encoder_of, first_layer
 from embedding.model.prepare.calibrate import calibrate
+from embedding.model.prepare.checkpoint import Checkpoint, read_checkpoint
 from embedding.model.prepare.graph import Graph
 from embedding.model.prepare.linear import Float32, Int8
-from embedding.model.prepare.source import Source, read_source
+from embedding.model.progress import Report, to_nobody
 from embedding.model.table import Table, write, write_quantized
 from embedding.model.tokenizer import load_tokenizer
 
 COMMIT = re.compile("[0-9a-f]{40}")  # what the hub's cache names a snapshot's folder by
 TOOLS = ("onnx", "onnxruntime", "tokenizers", "numpy", "sentence-transformers", "transformers", "torch")
 
-Progress = Callable[[str, float], None]
 
-
-def say(line: str, share: float) -> None:
-    """Progress for a terminal: what comes next, and the share of the time that is behind (0 to 1)."""
-    print(f"preparing {share:4.0%}: {line}", flush=True)
+def print_progress(step: str, fraction: float | None) -> None:
+    """A `Report` for a terminal: the next step, and the fraction of the time that is behind (0 to 1)."""
+    print(f"preparing {fraction or 0:4.0%}: {step}", flush=True)
 
 
 def prepare(
@@ -51,7 +50,7 @@ def prepare(
     source_id: str | None = None,
     revision: str | None = None,
     precision: str = "auto",
-    progress: Progress = lambda line, share: None,
+    report: Report = to_nobody,
 ) -> Manifest:
     """Prepares the SentenceTransformer in `source` as the folder `output`, replacing what a run before left there.
 
@@ -66,13 +65,13 @@ def prepare(
     with _whole_or_nothing(output) as folder:
         commit = source.name if COMMIT.fullmatch(source.name) else revision
         try:
-            model = read_source(source)
+            model = read_checkpoint(source)
             encoder_of(model)
             wanted = [precision] if precision in PRECISIONS else PRECISIONS
-            manifest = _write(folder, model, source_id or str(source), commit, wanted, progress)
+            manifest = _write(folder, model, source_id or str(source), commit, wanted, report)
         except (KeyError, AttributeError, FileNotFoundError) as error:
             raise UnsupportedModel(f"the model lacks what the onnx engine looks for: {error!r}") from error
-        manifest = _check(folder, manifest, source, wanted, progress)
+        manifest = _check(folder, manifest, source, wanted, report)
         write_manifest(manifest, folder)
     return manifest
 
@@ -100,17 +99,17 @@ def _whole_or_nothing(output: Path) -> Iterator[Path]:
 
 
 def _write(
-    folder: Path, model: Source, source_id: str, revision: str | None, wanted: Sequence[str], progress: Progress
+    folder: Path, model: Checkpoint, source_id: str, revision: str | None, wanted: Sequence[str], report: Report
 ) -> Manifest:
     """Writes all files but the manifest; float32 in any case, for int8 is calibrated on it."""
-    progress("tokenizer and float32", 0.0)
+    report("tokenizer and float32", 0.0)
     shutil.copyfile(model.folder / TOKENIZER, folder / TOKENIZER)
     manifest = Manifest(
         format=FORMAT,
         source=source_id,
         revision=revision,
-        width=width(model),
-        widths=widths(model.config["model_type"], width(model)),
+        dimension=dimension(model),
+        matryoshka_dimensions=matryoshka_dimensions(model.config["model_type"], dimension(model)),
         max_tokens=model.max_tokens,
         lowercase=model.lowercase,
         pooling=model.pooling,
@@ -129,36 +128,36 @@ def _write(
     if "int8" in wanted:
         write_quantized(folder, "int8", table)
         del table
-        _write_int8(folder, model, manifest, plain.inputs, progress)
+        _write_int8(folder, model, manifest, plain.inputs, report)
     return manifest
 
 
-def _write_int8(folder: Path, model: Source, manifest: Manifest, inputs: Mapping[str, str], progress: Progress) -> None:
-    progress("int8: calibration", 0.1)
+def _write_int8(folder: Path, model: Checkpoint, manifest: Manifest, inputs: Mapping[str, str], report: Report) -> None:
+    report("int8: calibration", 0.1)
     tokens = load_tokenizer(folder, manifest).tokenize(fidelity.sentences()[0], "query", prompt="")
     seen = calibrate(folder / "float32.onnx", inputs, Table(folder, "float32"), [text.ids for text in tokens])
-    progress("int8: quantization", 0.2)
+    report("int8: quantization", 0.2)
     graph = Graph()
     whole = Int8(graph, seen)
     build(folder / "int8.onnx", model, graph, whole)
     graph = Graph()
     build(folder / "int8.trial.onnx", first_layer(model), graph, Int8(graph, seen))
-    progress(f"int8: {len(whole.fine)} of {len(seen)} linear layers need 16-bit inputs", 0.6)
+    report(f"int8: {len(whole.fine)} of {len(seen)} linear layers need 16-bit inputs", 0.6)
 
 
-def _check(folder: Path, manifest: Manifest, source: Path, wanted: Sequence[str], progress: Progress) -> Manifest:
+def _check(folder: Path, manifest: Manifest, source: Path, wanted: Sequence[str], report: Report) -> Manifest:
     """Compares each precision with the reference; keeps the files of those offered."""
     texts = fidelity.sentences()[1]
-    progress(f"reference: {len(texts)} sentences by SentenceTransformer", 0.6)
+    report(f"reference: {len(texts)} sentences by SentenceTransformer", 0.6)
     expected = fidelity.reference(source, texts)
     reports: dict[str, Fidelity] = {}
     for precision in wanted:
         trial = replace(manifest, fidelity={precision: Fidelity(1, 1, 1, 1, 0, offered=True)})
         reports[precision] = fidelity.check(OnnxEncoder(folder, precision, manifest=trial), texts, expected)
-        progress(f"{precision}: {_summary(reports[precision])}", 0.9)
+        report(f"{precision}: {_summary(reports[precision])}", 0.9)
     kept = [precision for precision in wanted if reports[precision].offered]
     if not kept:
-        raise UnsupportedModel("; ".join(f"{precision}: {report.reason}" for precision, report in reports.items()))
+        raise UnsupportedModel("; ".join(f"{precision}: {found.reason}" for precision, found in reports.items()))
     for path in folder.iterdir():
         precision, _, part = path.name.partition(".")
         if precision in PRECISIONS and (precision not in kept or (len(kept) == 1 and part.startswith("trial."))):

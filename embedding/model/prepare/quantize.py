@@ -56,7 +56,7 @@ def balance(
     """The divisor with which input and weight, quantized, lose least of the product.
 
     Tries powers of the ratio of a channel's magnitude in the input to that in the weight, and measures. `parts` are
-    the widths of products that were joined: each counts by its error relative to itself. `tiles` stretches of the
+    the dimensions of products that were joined: each counts by its error relative to itself. `tiles` stretches of the
     input's channels share their numbers. `floor` is the input's lower bound, if known.
     """
     trial = _Trial(seen.rows, weight, parts, floor)

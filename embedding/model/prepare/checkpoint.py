@@ -24,7 +24,7 @@ class Dense:
 
 
 @dataclass(frozen=True)
-class Source:
+class Checkpoint:
     """A SentenceTransformer: the encoder's config and tensors, and the steps from token vectors to a text's vector."""
 
     folder: Path
@@ -38,7 +38,7 @@ class Source:
     prompts: Mapping[str, str]
 
 
-def read_source(folder: Path) -> Source:
+def read_checkpoint(folder: Path) -> Checkpoint:
     """Reads the folder; raises UnsupportedModel, saying what isn't supported, and FileNotFoundError."""
     modules = [(m["type"].rpartition(".")[2], folder / m["path"]) for m in _json(folder / "modules.json")]
     kinds = [kind for kind, _ in modules]
@@ -50,7 +50,7 @@ def read_source(folder: Path) -> Source:
     config = _json(encoder / "config.json")
     text = _json(encoder / "sentence_bert_config.json", {})
     prompts = _json(folder / "config_sentence_transformers.json", {})
-    return Source(
+    return Checkpoint(
         folder=encoder,
         config=config,
         tensors=Tensors(encoder),

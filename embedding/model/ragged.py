@@ -1,4 +1,4 @@
-"""Lays out texts of token ids as the inputs of a prepared graph, several to a run and without padding."""
+"""Ragged batches: texts of different lengths laid end to end as the inputs of a prepared graph, without padding."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -14,15 +14,17 @@ RUN_TOKENS = 512
 Text = Sequence[int]
 
 
-def plan(lengths: Sequence[int]) -> Iterator[list[int]]:
+def group_by_length(lengths: Sequence[int]) -> Iterator[list[int]]:
     """Groups texts, by index, into runs: only texts of one rounded length share a run.
 
     So a text is computed in the same shapes whatever its neighbours are, and its vector is the same.
     """
     run: list[int] = []
     tokens = 0
-    for i in sorted(range(len(lengths)), key=lambda i: rounded(lengths[i])):
-        if run and (rounded(lengths[i]) != rounded(lengths[run[0]]) or tokens + lengths[i] > RUN_TOKENS):
+    for i in sorted(range(len(lengths)), key=lambda i: attention_length(lengths[i])):
+        if run and (
+            attention_length(lengths[i]) != attention_length(lengths[run[0]]) or tokens + lengths[i] > RUN_TOKENS
+        ):
             yield run
             run, tokens = [], 0
         run.append(i)
@@ -31,14 +33,14 @@ def plan(lengths: Sequence[int]) -> Iterator[list[int]]:
         yield run
 
 
-def rounded(length: int) -> int:
+def attention_length(length: int) -> int:
     return -(-length // LENGTH_STEP) * LENGTH_STEP
 
 
-def pack(texts: Sequence[Text], table: Table, pooling: str) -> dict[str, np.ndarray]:
-    """The inputs of a run of texts that share a rounded length; see prepare/packing.py for their meaning and shapes."""
+def ragged_batch(texts: Sequence[Text], table: Table, pooling: str) -> dict[str, np.ndarray]:
+    """The inputs of a run of texts that share a rounded length; prepare/ragged_inputs.py describes them."""
     lengths = np.array([len(text) for text in texts])
-    length = rounded(int(lengths.max()))
+    length = attention_length(int(lengths.max()))
     starts = np.cumsum(lengths) - lengths
     places = np.arange(length)
     inside = places < lengths[:, None]

@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from embedding.model.errors import ModelUnavailable, UnsupportedModel
-from embedding.model.manifest import FORMAT, PRECISIONS, is_prepared
+from embedding.model.fetch.manifest import FORMAT, PRECISIONS, is_prepared
 from embedding.model.progress import Report, to_nobody
 
 logger = logging.getLogger(__name__)
@@ -24,13 +24,13 @@ UNSUPPORTED = 3  # the exit status of embedding.model.prepare for a model it doe
 SAID = re.compile(r"preparing +(\d+)%: (.*)")  # a line of its progress
 
 
-def prepared(
+def find_or_prepare(
     source: Path, name: str, revision: str = "main", precision: str = "auto", report: Report = to_nobody
 ) -> Path:
     """The prepared folder of the SentenceTransformer in `source`, made now if it isn't there yet.
 
     `precision` int8 or float32 is content with a folder of that alone. Making it needs torch, and gigabytes for
-    minutes, so it happens in a process that ends; this one stays small. The folder is then `known` by `name` and
+    minutes, so it happens in a process that ends; this one stays small. The folder is then found again by `name` and
     `revision`.
 
     Raises UnsupportedModel where the model can't be prepared, and ModelUnavailable where that went wrong.
@@ -51,8 +51,8 @@ def prepared(
     return folder
 
 
-def known(name: str, revision: str = "main", precision: str = "auto") -> Path | None:
-    """A folder that `prepared` made for the hub's model of this name, for when its weights are there no more.
+def find_prepared(name: str, revision: str = "main", precision: str = "auto") -> Path | None:
+    """A folder that `find_or_prepare` made for the hub's model of this name, for when its weights are there no more.
 
     `precision` auto is content with any.
     """

@@ -10,7 +10,7 @@ from typing import Any
 
 from embedding.model.errors import InvalidArtifact
 
-FORMAT = 2
+FORMAT = 3
 EXACT = "float32"
 PRECISIONS = ("int8", EXACT)
 MANIFEST = "manifest.json"
@@ -38,8 +38,8 @@ class Manifest:
     format: int
     source: str
     revision: str | None
-    width: int
-    widths: Sequence[int]
+    dimension: int
+    matryoshka_dimensions: Sequence[int]
     max_tokens: int
     lowercase: bool
     pooling: str

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from embedding.model import ModelUnavailable
-from embedding.model.weights import check, fetch
+from embedding.model.fetch.weights import check, fetch
 from tests.cli import run
 from tests.fake_hub import COMMIT, MODEL, Fault, Hub, fake_hub
 

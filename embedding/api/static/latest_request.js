@@ -3,7 +3,7 @@
 import { Problem } from "./api.js";
 import { byId, element } from "./dom.js";
 
-export class Turns {
+export class LatestRequest {
   #controller = new AbortController();
 
   constructor(session, notice) {

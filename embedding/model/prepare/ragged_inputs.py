@@ -1,6 +1,6 @@
-"""How several texts share a run without padding: tokens end to end for the linear layers, apart for attention.
+"""The ragged batch as the inputs of a graph: tokens end to end for the linear layers, texts apart for attention.
 
-A graph's inputs: `rows` (tokens, width), the embedding rows of all texts end to end; `slots` (texts, length), for
+A graph's inputs: `rows` (tokens, dimension), the embedding rows of all texts end to end; `slots` (texts, length), for
 each place of a text the index of its row, where `length` is the texts' common length rounded up; `bias` (texts,
 length), 0 at a text's own places and -inf past its end; `places` (tokens,), the place of each row in the flattened
 `slots`; `shares` (texts, tokens), what each row weighs in each text's pooled vector.
@@ -16,12 +16,12 @@ from embedding.model.prepare.graph import Graph
 INT32 = TensorProto.INT32
 
 
-class Packing:
+class RaggedInputs:
     """Declares the inputs and adds the nodes that move token vectors between the two layouts."""
 
-    def __init__(self, graph: Graph, width: int) -> None:
+    def __init__(self, graph: Graph, dimension: int) -> None:
         self.graph = graph
-        self.rows = graph.input("rows", "float32", ["tokens", width])
+        self.rows = graph.input("rows", "float32", ["tokens", dimension])
         self.slots = graph.input("slots", "int64", ["texts", "length"])
         self.places = graph.input("places", "int64", ["tokens"])
         self.shares = graph.input("shares", "float32", ["texts", "tokens"])
@@ -39,15 +39,15 @@ class Packing:
         return self.graph.op("Cast", self.graph.op("Equal", self.own, self.graph.constant(np.float32(0))), to=INT32)
 
     def spread(self, x: str) -> str:
-        """(tokens, width) to (texts, length, width); what lies past a text's end is of no meaning."""
+        """(tokens, dimension) to (texts, length, dimension); what lies past a text's end is of no meaning."""
         return self.graph.op("Gather", x, self.slots, axis=0)
 
     def gather(self, x: str) -> str:
-        """(texts × length, width) back to (tokens, width)."""
+        """(texts × length, dimension) back to (tokens, dimension)."""
         return self.graph.op("Gather", x, self.places, axis=0)
 
     def pool(self, x: str) -> str:
-        """(tokens, width) to (texts, width)."""
+        """(tokens, dimension) to (texts, dimension)."""
         return self.graph.op("MatMul", self.shares, x)
 
     def bias(self, window: int = 0) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from embedding.model.errors import ModelUnavailable
-from embedding.model.manifest import is_prepared
+from embedding.model.fetch.manifest import is_prepared
 from embedding.model.progress import Report, to_nobody
 
 logger = logging.getLogger(__name__)
@@ -24,11 +24,11 @@ NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST
 
 
 def fetch(model_id: str, revision: str = "main", token: str | None = None, report: Report = to_nobody) -> Path:
-    """The folder of a SentenceTransformer: what is `at_hand`, else what `download` brings. Raises ModelUnavailable."""
-    return at_hand(model_id, revision) or download(model_id, revision, token, report)
+    """The folder of a SentenceTransformer: the local one, else a download. Raises ModelUnavailable."""
+    return find_local(model_id, revision) or download(model_id, revision, token, report)
 
 
-def at_hand(model_id: str, revision: str = "main") -> Path | None:
+def find_local(model_id: str, revision: str = "main") -> Path | None:
     """`model_id` itself where it is a folder, else its snapshot in the hub's cache, used as it is without a request.
 
     Raises ModelUnavailable for what is neither a whole model nor a hub id.
@@ -156,11 +156,11 @@ def _bar(report: Report) -> Any:
         def update(self, n: float | None = 1) -> bool | None:
             self._done += n or 0  # the bar's own count stands still where it is not shown
             if self._counts and self.total:
-                share = min(1.0, self._done / self.total)
-                report("downloading the model", share)
-                if self.disable and int(10 * share) > self._tenth:
-                    self._tenth = int(10 * share)
-                    logger.info("downloaded %d %% of %.0f MB", 100 * share, self.total / 1e6)
+                fraction = min(1.0, self._done / self.total)
+                report("downloading the model", fraction)
+                if self.disable and int(10 * fraction) > self._tenth:
+                    self._tenth = int(10 * fraction)
+                    logger.info("downloaded %d %% of %.0f MB", 100 * fraction, self.total / 1e6)
             return super().update(n)  # type: ignore[no-any-return]
 
     return Bar
