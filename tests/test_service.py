@@ -12,7 +12,7 @@ import pytest
 
 from embedding.model import TokenizedText, load_engine
 from embedding.model.machine import available_cores
-from embedding.serving import Embeddings, NotReady, Service
+from embedding.serving import Draining, Embeddings, Service
 from embedding.serving.scheduler import Scheduler
 from embedding.settings import Settings
 from tests.live import live
@@ -168,7 +168,7 @@ def test_cores_are_those_of_the_container(files: dict[str, str], cores: int | No
 
 def test_a_service_that_drains_answers_what_is_under_way_and_takes_nothing_new(prepared_gemma: Path) -> None:
     engine = load_engine(Settings.read(model_id=str(prepared_gemma), precision="float32"))
-    service = Service(lambda report: engine, max_batch_tokens=None, max_concurrent_requests=8)
+    service = Service(lambda report: engine)
     service.load_now()
 
     async def drain_while_embedding() -> tuple[Embeddings, list[BaseException | Embeddings]]:
@@ -184,4 +184,4 @@ def test_a_service_that_drains_answers_what_is_under_way_and_takes_nothing_new(p
     answered, (late,) = asyncio.run(drain_while_embedding())
 
     assert answered.vectors.shape == (1, 96)
-    assert isinstance(late, NotReady)
+    assert isinstance(late, Draining)

@@ -88,9 +88,9 @@ def _load(folder: Path, settings: Settings) -> Engine:
     if not is_prepared(folder):
         from embedding.model.torch_engine import TorchEngine
 
-        return TorchEngine(folder, settings.model_id, settings.precision)
+        return TorchEngine(folder, settings.model_id, settings.precision, settings.threads)
     if settings.engine == "torch":
         raise ModelUnavailable(f"{folder} is prepared for the onnx engine; for torch, name the model itself.")
     from embedding.model.onnx_engine import OnnxEngine
 
-    return OnnxEngine(folder, settings.precision)
+    return OnnxEngine(folder, settings.precision, settings.threads)

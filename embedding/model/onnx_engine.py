@@ -21,11 +21,11 @@ class OnnxEngine:
     Raises InvalidArtifact for a folder that isn't whole and UnknownPrecision for a precision that isn't offered.
     """
 
-    def __init__(self, folder: Path, precision: str = "auto") -> None:
+    def __init__(self, folder: Path, precision: str = "auto", threads: int | None = None) -> None:
         manifest = read_manifest(folder)
         with ThreadPoolExecutor(1) as beside:
             # The graph's load leaves Python's lock alone, so the tokenizer's file is read meanwhile.
-            encoder = beside.submit(OnnxEncoder, folder, precision, manifest=manifest)
+            encoder = beside.submit(OnnxEncoder, folder, precision, threads, manifest)
             self._tokenizer = load_tokenizer(folder, manifest)
             self._encoder = encoder.result()
         self.batch_tokens = BATCH_TOKENS

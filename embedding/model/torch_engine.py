@@ -31,10 +31,12 @@ class TorchEngine:
     of the Gemma family overflow in it.
     """
 
-    def __init__(self, folder: Path, model_name: str, precision: Precision = "auto") -> None:
+    def __init__(
+        self, folder: Path, model_name: str, precision: Precision = "auto", threads: int | None = None
+    ) -> None:
         import torch
 
-        torch.set_num_threads(available_cores())
+        torch.set_num_threads(threads or available_cores())
         device = "cuda" if torch.cuda.is_available() else "cpu"
         if precision == "int8":
             raise UnknownPrecision("the torch engine has no int8; ENGINE=onnx does.")

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from embedding.model import Engine, EngineInfo, Report, Task, TextTooLong, TokenizedText
-from embedding.serving.errors import NotReady, Overloaded
+from embedding.serving.errors import Draining, NotReady, Overloaded
+from embedding.serving.limits import Limits
+from embedding.serving.observer import Observer, Timings
 from embedding.serving.scheduler import Scheduler, Vectors
 
 logger = logging.getLogger(__name__)
@@ -23,6 +25,9 @@ class Embeddings:
 
     vectors: Vectors
     tokens: Sequence[TokenizedText]
+    timings: Timings
+    cached: int
+    """Texts whose vectors the cache had."""
 
     @property
     def truncated(self) -> int:
@@ -38,13 +43,18 @@ class Service:
     """
 
     def __init__(
-        self, load: Callable[[Report], Engine], *, max_batch_tokens: int | None, max_concurrent_requests: int
+        self,
+        load: Callable[[Report], Engine],
+        limits: Limits | None = None,
+        observer: Observer | None = None,
     ) -> None:
+        limits = limits or Limits()
+        self.observer = observer or Observer()
         self.engine: Future[Engine] = Future()
         self.progress: tuple[str, float | None] = ("starting", None)
         self._load = load
-        self._max_batch_tokens = max_batch_tokens
-        self._max_requests = max_concurrent_requests
+        self._max_batch_tokens = limits.max_batch_tokens
+        self._max_requests = limits.max_concurrent_requests
         self._requests = 0
         self._draining = False
 
@@ -71,20 +81,33 @@ class Service:
             raise NotReady("the model is loading")
         return self.engine.result().info
 
-    async def embed(self, texts: Sequence[str], task: Task, *, truncate: bool = True) -> Embeddings:
-        """The vectors of `texts`.
+    @property
+    def live(self) -> bool:
+        """False once the engine hangs, or fails on everything: only a new process can help."""
+        return True
 
-        Raises NotReady, Overloaded, and TextTooLong where a text would be cut and `truncate` is false.
+    queue_tokens = queue_requests = in_flight = cache_bytes = 0
+    estimated_wait = 0.0
+    """Seconds until what waits now is done, by the rate measured; 0 before there is one."""
+
+    async def embed(
+        self, texts: Sequence[str], task: Task, *, truncate: bool = True, prompt: str | None = None
+    ) -> Embeddings:
+        """The vectors of `texts` under the task's prompt, or under `prompt`.
+
+        Raises NotReady, Draining, Overloaded and EngineFailed (all Unavailable), TooLarge, DeadlineExceeded;
+        TextTooLong where a text would be cut and `truncate` is false; and TextError for the first text that alone
+        gets no vector: NoTokens, NotFinite or TextFailed.
         """
         if not self.ready:
             raise NotReady("the model is loading")
         if self._draining:
-            raise NotReady("the service is stopping")
+            raise Draining("the service is stopping")
         if self._requests >= self._max_requests:
             raise Overloaded(f"{self._max_requests} requests are under way")
         self._requests += 1
         try:
-            tokens = await asyncio.to_thread(self.engine.result().tokenize, texts, task)
+            tokens = await asyncio.to_thread(self.engine.result().tokenize, texts, task, prompt)
             for index, text in enumerate(tokens):
                 if text.truncated and not truncate:
                     raise TextTooLong(index, text.total, text.kept)
@@ -92,13 +115,15 @@ class Service:
         finally:
             self._requests -= 1
         logger.debug("embedded %d texts, %d tokens", len(tokens), sum(text.kept for text in tokens))
-        return Embeddings(vectors, tokens)
+        return Embeddings(vectors, tokens, Timings(), 0)
 
-    async def drain(self) -> None:
-        """Take nothing new, and wait until all that is under way is answered."""
+    async def drain(self, grace: float | None = None) -> bool:
+        """Take nothing new, and wait until all that is under way is answered: whether it was within `grace` seconds."""
         self._draining = True
-        while self._requests:
+        end = asyncio.get_running_loop().time() + (grace if grace is not None else float("inf"))
+        while self._requests and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(DRAIN_STEP)
+        return not self._requests
 
     def close(self) -> None:
         """Drop what waits; an engine call under way ends by itself."""
