@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 MAX_HEAD_BYTES = 65_536
 MAX_PIPELINED = 16
@@ -13,6 +14,7 @@ MAX_UNREAD_BYTES = 64_000_000
 """Of a body that nobody reads, since its request is answered already."""
 LINGER_SECONDS = 5.0
 
+FRAMING = (b"content-length", b"transfer-encoding")
 REASONS = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
 
 
@@ -50,6 +52,8 @@ class Connection(HttpToolsProtocol):
         self._limits = limits
         self._received = 0
         self._requests = 0
+        self._declining = False
+        self._running: RequestResponseCycle | None = None
         self._unsent: tuple[float, int] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -60,18 +64,28 @@ class Connection(HttpToolsProtocol):
             self._drop(len(data))
             return
         begun = self._requests
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as offer:
+            self._decline(data[offer.args[0] :])
+        except HttpParserError:
+            self.send_400_response("")
         if self.phase is Phase.HEAD and self._requests == begun:  # a line that goes on, which the parser keeps
             self._received += len(data)
             if self._received > MAX_HEAD_BYTES:
                 self.send_400_response("")
 
     def on_message_begin(self) -> None:
+        if self._declining:
+            return
         super().on_message_begin()
         self._requests += 1
         self._enter(Phase.HEAD)
 
     def on_url(self, url: bytes) -> None:
+        if self._declining:
+            return
         self._count_head(len(url))
         super().on_url(url)
 
@@ -82,6 +96,9 @@ class Connection(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self._declining:
+            self._declining = False
+            return
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many requests at once")
         super().on_headers_complete()
@@ -94,8 +111,14 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # says the parser; the body is still to come
         super().on_message_complete()
         self._enter(Phase.IDLE if self.cycle.response_complete else Phase.ANSWER)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         if self.phase is Phase.ANSWER and not self.pipeline:
@@ -162,6 +185,16 @@ class Connection(HttpToolsProtocol):
             if waited > self._limits.body_timeout + extension:
                 self._refuse(408, "The body of the request did not come in time.")
 
+    def _decline(self, rest: bytes) -> None:
+        """Read on after an `Upgrade` as if it had not been there: HTTP/2 is offered by clients that do well without.
+
+        The parser stops at the end of such a head. Another one is told how long the body is, and gets the rest.
+        """
+        framing = [b"%s: %s\r\n" % field for field in self.headers if field[0] in FRAMING]
+        self.parser = HttpRequestParser(self)
+        self._declining = True
+        self.data_received(b"POST / HTTP/1.1\r\n" + b"".join(framing) + b"\r\n" + rest)
+
     def _check_reading(self, now: float) -> None:
         unsent = self.transport.get_write_buffer_size()
         if not unsent:
@@ -172,16 +205,19 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
 
     def _refuse(self, status: int, reason: str) -> None:
-        """Answer with `status`, unless the answer to another request is due, and close the connection."""
-        own = self.cycle is not None and self.phase is Phase.BODY and not self.cycle.response_started
-        if self.is_answered or own:
+        """Close the connection; where no other answer is due or on its way, with `status`."""
+        running = None if self.is_answered else self._running
+        if running is None or (running is self.cycle and self.phase is Phase.BODY and not running.response_started):
             body = f'{{"detail":"{reason}"}}'
             head = f"HTTP/1.1 {status} {REASONS[status]}\r\ncontent-type: application/json\r\nconnection: close\r\n"
             self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n{body}".encode())
-        if not self.is_answered:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
-        self.transport.close()
+            self.transport.close()
+        else:
+            self.transport.abort()
+        self.pipeline.clear()
+        if running:
+            running.disconnected = True  # which the app is told, and what it answers is dropped
+            running.message_event.set()
 
     def _count_head(self, size: int) -> None:
         self._received += size

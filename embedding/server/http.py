@@ -34,6 +34,7 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                loop="asyncio",
                 ws="none",
                 lifespan="on",
                 log_config=None,
