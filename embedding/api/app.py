@@ -1,5 +1,6 @@
 """The one way in: every home and every test makes its app here."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from embedding.api.edge.log import RequestLog
 from embedding.api.edge.methods import allowed_methods, options
 from embedding.api.edge.token import OPEN_PATHS, TokenCheck
 from embedding.api.errors import CallerLeft, Errors, Refused
-from embedding.api.observer import MetricsObserver, measure_service
+from embedding.api.observer import MetricsObserver, observe
 from embedding.api.openapi import add_components
 from embedding.api.page import page_router
 from embedding.api.protocols import predict
@@ -24,6 +25,7 @@ from embedding.model import load_engine
 from embedding.serving import DeadlineExceeded, Limits, Service, TooLarge, Unavailable
 from embedding.settings import Settings
 from embedding.telemetry.metrics import Metrics
+from embedding.telemetry.tracing import Tracer, tracer_from_environment
 
 DESCRIPTION = "Turns text into vectors. All but the page and the probes ask for the token."
 PROTOCOLS = (predict.PROTOCOL,)
@@ -31,11 +33,11 @@ PROTOCOLS = (predict.PROTOCOL,)
 
 def create_service(settings: Settings) -> Service:
     """The service without its HTTP side, which has no use for a token."""
-    return Service(partial(load_engine, settings), Limits.of(settings))
+    return Service(partial(load_engine, settings), Limits.of(settings), MetricsObserver(Metrics()))
 
 
-def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
-    """`service`, by default a new one, as an ASGI app.
+def create_app(settings: Settings, service: Service | None = None, tracer: Tracer | None = None) -> FastAPI:
+    """`service`, by default a new one, as an ASGI app; traced by `tracer`, by default as the environment says.
 
     The model loads in the background once the app starts, or before where a home calls `service.load_now()`. As the
     app ends, it first answers what is under way. Its `state` has `settings`, `service`, `metrics`, and the `drain` by
@@ -56,9 +58,8 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     app.state.service = service
     app.state.bodies = Bodies(settings.max_body_bytes)
     app.state.drain = drain = Drain(settings.grace_period)
-    app.state.metrics = metrics = Metrics()
-    service.observer = MetricsObserver(metrics)
-    measure_service(metrics, service)
+    app.state.tracer = tracer = tracer or tracer_from_environment()
+    app.state.metrics = metrics = observe(service)
 
     routers = [ops.router, *(protocol.router for protocol in PROTOCOLS), page_router()]
     for router in routers:
@@ -72,7 +73,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     app.add_middleware(TokenCheck, tokens=settings.required_tokens(), open_paths=open_paths, errors=errors)
     app.add_middleware(DrainGate, drain=drain, errors=errors)
     paths = [path for router in routers for path in _paths(router)]
-    app.add_middleware(RequestLog, metrics=metrics, errors=errors, paths=paths)
+    app.add_middleware(RequestLog, metrics=metrics, errors=errors, paths=paths, tracer=tracer)
     return app
 
 
@@ -83,6 +84,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await app.state.drain.finish()
     app.state.service.close()
     app.state.bodies.close()
+    if app.state.tracer:
+        await asyncio.to_thread(app.state.tracer.close)
     logging.getLogger(__name__).debug("stopped")
 
 

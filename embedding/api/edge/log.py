@@ -16,6 +16,7 @@ from embedding.api.edge.token import PROBES
 from embedding.api.errors import CALLER_LEFT, Errors, log_failure
 from embedding.serving import Draining, Embeddings
 from embedding.telemetry.metrics import Metrics
+from embedding.telemetry.tracing import Tracer
 
 logger = logging.getLogger(__name__)
 
@@ -39,27 +40,29 @@ class Record:
         """Since the request came in."""
         return time.perf_counter() - self.start
 
-    def numbers(self) -> dict[str, float]:
-        """What the log says: milliseconds, and counts of texts and tokens where there were any."""
+    def parts(self) -> dict[str, float]:
+        """The seconds of it that the service measured, in the order in which they went by; none without vectors."""
         if self.embeddings is None:
             return {}
-        timings, tokens = self.embeddings.timings, self.embeddings.tokens
+        timings = self.embeddings.timings
+        return {"tokenization": timings.tokenization, "queue": timings.queue, "engine": timings.engine}
+
+    def numbers(self) -> dict[str, float]:
+        """What the log says: counts of texts and tokens, and milliseconds; nothing without vectors."""
+        if self.embeddings is None:
+            return {}
+        tokens = self.embeddings.tokens
         return {
             "texts": len(tokens),
             "tokens": sum(text.kept for text in tokens),
             "truncated": self.embeddings.truncated,
             "cached": self.embeddings.cached,
-            "queue_ms": round(1e3 * timings.queue, 1),
-            "tokenization_ms": round(1e3 * timings.tokenization, 1),
-            "engine_ms": round(1e3 * timings.engine, 1),
+            **{f"{name}_ms": round(1e3 * seconds, 1) for name, seconds in self.parts().items()},
         }
 
     def server_timing(self) -> str:
         """The value of Server-Timing: milliseconds, as browsers show them."""
-        parts = {"total": self.seconds}
-        if self.embeddings is not None:
-            timings = self.embeddings.timings
-            parts = {"queue": timings.queue, "tokenization": timings.tokenization, "engine": timings.engine, **parts}
+        parts = {**self.parts(), "total": self.seconds}
         return ", ".join(f"{name};dur={1e3 * seconds:.2f}" for name, seconds in parts.items())
 
 
@@ -75,8 +78,11 @@ class RequestLog:
     The route is logged as declared, not the path as sent: a path, its query or even a method may hold a text or token.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, errors: Errors, paths: Iterable[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, errors: Errors, paths: Iterable[str], tracer: Tracer | None = None
+    ) -> None:
         self.app = app
+        self._tracer = tracer
         self._metrics = metrics
         self._errors = errors
         self._paths = frozenset(paths)
@@ -112,11 +118,19 @@ class RequestLog:
             self._note(scope, record)
 
     def _note(self, scope: Scope, record: Record) -> None:
-        route = getattr(scope.get("route"), "path", scope["path"] if scope["path"] in self._paths else OTHER)
+        known = scope["path"] if scope["path"] in self._paths else OTHER
+        route = scope["route"].path if "route" in scope else known
         method = scope["method"] if scope["method"] in METHODS else OTHER
         status, seconds = record.status or CALLER_LEFT, record.seconds
         self._metrics.requests.labels(route, status).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
+        if self._tracer and route not in QUIET:
+            attributes = {
+                "http.request.method": method,
+                "http.route": route,
+                "http.response.status_code": status,
+            }
+            self._tracer.record(f"{method} {route}", seconds, record.parts(), attributes, Headers(scope=scope))
         level = logging.DEBUG if route in QUIET else logging.INFO
         if not logger.isEnabledFor(level):
             return

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -35,9 +36,7 @@ class JsonBody(Generic[T]):
         self.kind = kind
         self._expects = expects or {}
         self._decoder = msgspec.json.Decoder(kind)
-        names = "|".join(re.escape(field.encode_name) for field in msgspec.structs.fields(kind))
-        # Inside of a string a quote has a backslash before it, so this finds keys only.
-        self._keys = re.compile(rf'"({names})"\s*:'.encode())
+        self._names = [field.encode_name for field in msgspec.structs.fields(kind)]
 
     def parse(self, content: bytes | bytearray) -> T:
         """The body. Raises InvalidInput, naming the field."""
@@ -55,8 +54,9 @@ class JsonBody(Generic[T]):
             raise _invalid((), "json_invalid", f"is not valid JSON: {error}") from None
         except RecursionError:
             raise _invalid((), "json_invalid", "is nested too deeply") from None
-        if twice := _repeated(self._keys.findall(content)):
-            raise _invalid((twice,), "repeated", "is there twice")
+        for name in self._names:
+            if _is_repeated(name, content):
+                raise _invalid((name,), "repeated", "is there twice")
         return body
 
     def _explained(self, message: str) -> InvalidInput:
@@ -108,8 +108,14 @@ def _steps(place: str) -> Iterator[str | int]:
         yield name or int(index)
 
 
-def _repeated(names: list[bytes]) -> str | None:
-    return next((name.decode() for name in names if names.count(name) > 1), None) if len(names) > 1 else None
+def _is_repeated(name: str, content: bytes | bytearray) -> bool:
+    # In a text a quote has a backslash before it, so what this finds is a key, or a text that is followed by a colon,
+    # which none is.
+    quoted = f'"{name}"'.encode()
+    if content.count(quoted) < 2:
+        return False
+    keys = re.finditer(rf"{re.escape(quoted.decode())}\s*:".encode(), content)
+    return len(list(islice(keys, 2))) == 2
 
 
 def _invalid(location: Location, kind: str, message: str) -> InvalidInput:
