@@ -24,6 +24,8 @@ class TokenizedText:
     """Those tokens, for an engine that reads ids and not the text."""
     prompt: str | None = None
     """The prompt where it isn't the task's own."""
+    at_least: bool = False
+    """`total` is a lower bound: what is beyond the model's limit was not counted to its end."""
 
     @property
     def truncated(self) -> bool:

@@ -52,6 +52,6 @@ class NotFinite(TextError):
 class TextTooLong(Exception):
     """A text has more tokens than the model reads, and its sender refused a cut."""
 
-    def __init__(self, index: int, tokens: int, limit: int) -> None:
-        super().__init__(f"has {tokens} tokens, and the model reads at most {limit}")
+    def __init__(self, index: int, tokens: int, limit: int, at_least: bool = False) -> None:
+        super().__init__(f"has {'at least ' * at_least}{tokens} tokens, and the model reads at most {limit}")
         self.index = index
