@@ -70,9 +70,8 @@ def tokenizer_settings(module: Any, task: Task) -> TokenizerSettings:
         return TokenizerSettings(cut.get("max_length"), cut.get("direction", "right"), add_special_tokens=False)
     options = {"truncation": True, "max_length": _task_length(module, task), **text_options(module)}
     limit = options["max_length"] or tokenizer.model_max_length
-    cuts = options["truncation"] not in (False, None, "do_not_truncate")
     return TokenizerSettings(
-        max_tokens=int(limit) if cuts and limit and limit < NO_LIMIT else None,
+        max_tokens=int(limit) if _truncates(options["truncation"]) and limit and limit < NO_LIMIT else None,
         truncation_side=tokenizer.truncation_side,
         add_special_tokens=options.get("add_special_tokens", True),
         split_special_tokens=options.get("split_special_tokens", tokenizer.split_special_tokens),
@@ -91,7 +90,14 @@ def fast_tokenizer(model: "SentenceTransformer", task: Task) -> Tokenizer | None
 
 def _task_length(module: Any, task: Task) -> int | None:
     length: int | None = module.query_length if task == "query" else module.document_length
+    if task == "query" and (expansion := module.query_expansion):
+        fixed = expansion["strategy"] == "fixed"
+        return int(expansion["length"]) if fixed else length and max(length, expansion["length"])
     return length
+
+
+def _truncates(truncation: Any) -> bool:
+    return truncation not in (False, None, "do_not_truncate")
 
 
 def _limit_to_positions(module: Any) -> None:
@@ -105,8 +111,8 @@ def _limit_to_positions(module: Any) -> None:
     for options in module.processing_kwargs.values():
         if options.get("max_length") is not None:
             options["max_length"] = min(options["max_length"], most)
-        if "truncation" in options:
-            options["truncation"] = True
+        if "truncation" in options and not _truncates(options["truncation"]):
+            options.update(truncation=True, max_length=most)
 
 
 def _position_tables(encoder: Any) -> Iterator[int]:

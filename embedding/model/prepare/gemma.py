@@ -15,6 +15,7 @@ from embedding.model.prepare.checkpoint import Checkpoint, require
 from embedding.model.prepare.graph import Graph
 from embedding.model.prepare.linear import Linear
 from embedding.model.prepare.ragged_inputs import RaggedInputs
+from embedding.model.ragged import attention_length
 
 
 def check(config: Any) -> None:
@@ -63,7 +64,7 @@ class _Gemma:
         windows = {"full_attention": 0, "sliding_attention": self.config.sliding_window}
         kinds = set(self.kinds)
         self.biases = {kind: inputs.bias(windows[kind]) for kind in kinds}
-        self.rotations = {kind: self._rotation(kind, checkpoint.max_tokens) for kind in kinds}
+        self.rotations = {kind: self._rotation(kind, attention_length(checkpoint.max_tokens)) for kind in kinds}
 
     def encode(self) -> str:
         branch, residual = "", self.inputs.rows
