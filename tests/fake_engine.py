@@ -22,7 +22,9 @@ class FakeEngine:
 
     batch_tokens = 64
     prompts: Mapping[str, str | None] = {}
-    info = EngineInfo("fake", "fake", "cpu", "float32", 1, DIMENSION, (DIMENSION,), 100)
+    info = EngineInfo(
+        "fake", "fake", "cpu", "float32", 1, DIMENSION, (DIMENSION,), 100, {"query": 100, "document": 100}
+    )
 
     def __init__(self, respond: Callable[[list[str]], Any] | None = None) -> None:
         self.calls: list[list[str]] = []

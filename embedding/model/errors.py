@@ -43,6 +43,12 @@ class NoTokens(TextError):
     reason = "has no tokens: the model's tokenizer drops all of its characters"
 
 
+class UnknownToken(TextError):
+    """The tokenizer has a token that the model's table of vectors lacks. `Engine.embed` raises it."""
+
+    reason = "has a token that the model has no vector for"
+
+
 class NotFinite(TextError):
     """The model computes NaN or infinity from the text. `Engine.embed` raises it, naming every such text."""
 
