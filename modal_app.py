@@ -64,7 +64,10 @@ MODEL = {
     "PRECISION": "bfloat16" if GPU else None,  # on a CPU the one that the image was prepared in
 }
 LIMITS = dict.fromkeys(
-    ("MAX_CLIENT_BATCH", "MAX_BATCH_TOKENS", "MAX_CONCURRENT_REQUESTS", "MAX_BODY_BYTES", "LOG_LEVEL")
+    (
+        *("MAX_CLIENT_BATCH", "MAX_BATCH_TOKENS", "MAX_CONCURRENT_REQUESTS", "MAX_BODY_BYTES"),
+        *("GRACE_PERIOD", "LOG_LEVEL", "LOG_FORMAT", "METRICS_OPEN"),
+    )
 )
 
 
@@ -96,8 +99,9 @@ def pinned(*names: str) -> list[str]:
 
 def serves(path: Path) -> bool:
     """Whether a file of embedding/ has no part in preparing a model: a change of it prepares none anew."""
-    prepares = path.parts[0] in ("model", "__init__.py", "settings.py", "telemetry.py", "requirements.txt")
-    return not prepares or "__pycache__" in path.parts
+    prepares = path.parts[0] in ("model", "__init__.py", "settings.py", "requirements.txt")
+    logs = path.as_posix() in ("telemetry/__init__.py", "telemetry/logs.py")
+    return not (prepares or logs) or "__pycache__" in path.parts
 
 
 # The model goes into the image, so that a container neither downloads nor prepares: in one step with what only
@@ -147,11 +151,11 @@ class Embedding:
         from embedding.api.app import create_service
         from embedding.model import warm_up
         from embedding.settings import Settings
-        from embedding.telemetry import configure_logging
+        from embedding.telemetry.logs import configure_logging
 
         imported = time.perf_counter()
         settings = Settings.read(auth_token="", hf_token="")
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, settings.log_format)
         self.service = create_service(settings)
         engine = self.service.load_now()
         loaded = time.perf_counter()
@@ -173,10 +177,6 @@ class Embedding:
             return create_app(Settings.read(), self.service)
         except SettingsError as error:
             return refusal(f"{error} On Modal: {CREATE_SECRET} --force")
-
-    @modal.exit()
-    async def stop(self) -> None:
-        await self.service.drain()
 
 
 def refusal(reason: str) -> Any:

@@ -8,7 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from embedding.api.log import RequestLog
+from embedding.api.edge.log import RequestLog
+from embedding.api.errors import Errors
+from embedding.telemetry.metrics import Metrics
 from tests.cli import running
 
 TOKEN = "sesame-token-0123"
@@ -48,7 +50,7 @@ def test_a_failure_is_logged_by_its_place_and_answered_500(caplog: pytest.LogCap
         raise ValueError(WORDS[0])
 
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(app=RequestLog(broken))
+        transport = httpx.ASGITransport(app=RequestLog(broken, Metrics(), Errors({}), []))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             return await client.get("/")
 
