@@ -43,6 +43,12 @@ class NoTokens(TextError):
     reason = "has no tokens: the model's tokenizer drops all of its characters"
 
 
+class UnknownToken(TextError):
+    """The tokenizer has a token that the model's table of vectors lacks. `Engine.embed` raises it."""
+
+    reason = "has a token that the model has no vector for"
+
+
 class NotFinite(TextError):
     """The model computes NaN or infinity from the text. `Engine.embed` raises it, naming every such text."""
 
@@ -52,6 +58,6 @@ class NotFinite(TextError):
 class TextTooLong(Exception):
     """A text has more tokens than the model reads, and its sender refused a cut."""
 
-    def __init__(self, index: int, tokens: int, limit: int) -> None:
-        super().__init__(f"has {tokens} tokens, and the model reads at most {limit}")
+    def __init__(self, index: int, tokens: int, limit: int, at_least: bool = False) -> None:
+        super().__init__(f"has {'at least ' * at_least}{tokens} tokens, and the model reads at most {limit}")
         self.index = index

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
+from embedding.model.checked import CheckedEngine
 from embedding.model.engine import Engine, Task
 from embedding.model.errors import ModelUnavailable
 from embedding.model.fetch.manifest import is_prepared
@@ -26,7 +27,7 @@ def load_engine(settings: Settings, report: Report = to_nobody) -> Engine:
     try:
         folder = fetch_and_prepare(settings, report)
         report("loading the model", None)
-        engine = _load(folder, settings)
+        engine = CheckedEngine(_load(folder, settings))
     except (ModelUnavailable, SettingsError):
         raise
     except Exception as error:

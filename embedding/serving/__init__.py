@@ -12,7 +12,8 @@ from embedding.serving.errors import (
 )
 from embedding.serving.limits import Limits
 from embedding.serving.observer import Observer, Timings
-from embedding.serving.service import Embeddings, Service
+from embedding.serving.pipeline import Embeddings
+from embedding.serving.service import Service
 
 __all__ = [
     "DeadlineExceeded",
