@@ -61,7 +61,7 @@ def create_app(settings: Settings, service: Service | None = None, tracer: Trace
     app.state.tracer = tracer = tracer or tracer_from_environment()
     app.state.metrics = metrics = observe(service)
 
-    routers = [ops.router, *(protocol.router for protocol in PROTOCOLS), page_router()]
+    routers = [*(protocol.router for protocol in PROTOCOLS), ops.router, page_router()]
     for router in routers:
         app.include_router(router)
     errors = Errors({path: protocol.render_error for protocol in PROTOCOLS for path in _paths(protocol.router)})
