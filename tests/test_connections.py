@@ -59,7 +59,7 @@ def test_a_flood_of_half_sent_requests_keeps_nobody_out(patient: Running, first:
 
 def test_running_out_of_descriptors_is_logged_once_and_got_over(patient: Running) -> None:
     pid, limits = patient.process.pid, (256, 256)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(list(Path(f"/proc/{pid}/fd").iterdir())) + 10, 256))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (_open_files(pid) + 10, 256))
     try:
         with connections(patient.url, 60, HALF_A_HEAD):
             patient.wait_for("no more connections can be accepted: Too many open files")
@@ -224,6 +224,15 @@ def test_a_client_that_leaves_disturbs_nobody(patient: Running, sent: bytes) -> 
     assert ask(patient.url) == 200
     assert "Traceback" not in patient.output
     assert " ERROR " not in patient.output
+
+
+def _open_files(pid: int) -> int:
+    """Once those of the connections before are closed."""
+    deadline = time.monotonic() + 60
+    while (count := len(list(Path(f"/proc/{pid}/fd").iterdir()))) > 60:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return count
 
 
 def _has_something(connection: socket.socket) -> bool:
