@@ -205,6 +205,21 @@ def test_an_answer_is_read_by_who_is_still_sending(patient: Running) -> None:
             assert read_answer(connection)[0] == (401 if headers else 413)
 
 
+def test_who_asks_before_sending_a_body_is_told(patient: Running) -> None:
+    for size, allowed in ((100, True), (10_000_000, False)):
+        body = b'{"query": "lattice"' + b" " * (size - 20) + b"}"
+        with connect(patient.url) as connection:
+            connection.sendall(head(Content_Length=size, Expect="100-continue"))
+            status, headers, _ = read_answer(connection)
+            if allowed:
+                connection.sendall(body)
+                answered = read_answer(connection)
+
+                assert (status, answered[0], "connection" in answered[1]) == (100, 200, False)
+            else:
+                assert (status, headers["connection"]) == (413, "close")
+
+
 def test_an_offer_of_http_2_is_declined(patient: Running) -> None:
     offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2_Settings": "AAMAAABkAAQAoAAAAAIAAAAA"}
     with connect(patient.url) as connection:
