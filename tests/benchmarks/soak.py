@@ -233,12 +233,16 @@ async def overload(model: Path, full: bool) -> None:
         await _closed_loop(server.port, 32, 600)
         best = 600 / (time.perf_counter() - start)
         seconds = 60 if full else 8
-        idle = [Client(server.port) for _ in range(8)]
+        idle: list[Client] = []
         outcomes: list[tuple[int, float]] = []
 
         async def one() -> None:
             client = idle.pop() if idle else Client(server.port)
-            status, _, _ = await client.embed(_text(8))
+            try:
+                status, _, _ = await client.embed(_text(8))
+            except (OSError, asyncio.IncompleteReadError):
+                outcomes.append((0, 0.0))
+                return
             outcomes.append((status, client.seconds[-1]))
             idle.append(client)
 
@@ -254,7 +258,7 @@ async def overload(model: Path, full: bool) -> None:
         refused = [seconds for status, seconds in outcomes if status == 429]
         _print(
             f"4 × {best:.0f} requests/s for {took:.0f} s",
-            f"{dict(Counter(status for status, _ in outcomes))}, {answered / took:.0f} requests/s,",
+            f"{dict(Counter(status or 'reset' for status, _ in outcomes))}, {answered / took:.0f} requests/s,",
         )
         _print("", f"served in {_at(served, 0.5):.0f} ms, at most {_at(served, 1):.0f} ms (deadline {timeout} s),")
         _print(
