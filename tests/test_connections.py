@@ -59,7 +59,7 @@ def test_a_flood_of_half_sent_requests_keeps_nobody_out(patient: Running, first:
 
 def test_running_out_of_descriptors_is_logged_once_and_got_over(patient: Running) -> None:
     pid, limits = patient.process.pid, (256, 256)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(list(Path(f"/proc/{pid}/fd").iterdir())) + 10, 256))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (_open_files(pid) + 10, 256))
     try:
         with connections(patient.url, 60, HALF_A_HEAD):
             patient.wait_for("no more connections can be accepted: Too many open files")
@@ -205,6 +205,21 @@ def test_an_answer_is_read_by_who_is_still_sending(patient: Running) -> None:
             assert read_answer(connection)[0] == (401 if headers else 413)
 
 
+def test_who_asks_before_sending_a_body_is_told(patient: Running) -> None:
+    for size, allowed in ((100, True), (10_000_000, False)):
+        body = b'{"query": "lattice"' + b" " * (size - 20) + b"}"
+        with connect(patient.url) as connection:
+            connection.sendall(head(Content_Length=size, Expect="100-continue"))
+            status, headers, _ = read_answer(connection)
+            if allowed:
+                connection.sendall(body)
+                answered = read_answer(connection)
+
+                assert (status, answered[0], "connection" in answered[1]) == (100, 200, False)
+            else:
+                assert (status, headers["connection"]) == (413, "close")
+
+
 def test_an_offer_of_http_2_is_declined(patient: Running) -> None:
     offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2_Settings": "AAMAAABkAAQAoAAAAAIAAAAA"}
     with connect(patient.url) as connection:
@@ -224,6 +239,15 @@ def test_a_client_that_leaves_disturbs_nobody(patient: Running, sent: bytes) -> 
     assert ask(patient.url) == 200
     assert "Traceback" not in patient.output
     assert " ERROR " not in patient.output
+
+
+def _open_files(pid: int) -> int:
+    """Once those of the connections before are closed."""
+    deadline = time.monotonic() + 60
+    while (count := len(list(Path(f"/proc/{pid}/fd").iterdir()))) > 60:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return count
 
 
 def _has_something(connection: socket.socket) -> bool:

@@ -40,7 +40,7 @@ def test_no_text_and_no_token_reaches_a_log(tiny_gemma: Path, tmp_path: Path) ->
 
     assert "POST /predict 200" in log
     assert "POST /predict 422" in log
-    assert "3 texts" in log
+    assert "texts=3" in log
     for secret in (*WORDS, TOKEN, "hf_sesame"):
         assert secret not in log
 

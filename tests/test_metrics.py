@@ -16,9 +16,6 @@ DASHBOARD = json.loads((ROOT / "docs/grafana.json").read_text())
 README = (ROOT / "README.md").read_text()
 
 
-unmeasured = pytest.mark.xfail(reason="the service does not measure yet", strict=True)
-
-
 @pytest.fixture(scope="module")
 def measured(prepared_gemma: Path) -> Iterator[httpx.Client]:
     """A server of which nobody else has asked anything."""
@@ -53,7 +50,6 @@ def test_each_answer_counts(measured: httpx.Client) -> None:
     assert any(name.startswith("embedding_build_info{") for name in after)
 
 
-@unmeasured
 def test_the_texts_of_a_request_count(measured: httpx.Client) -> None:
     before = samples(measured)
     measured.post("/predict", json={"query": ["three", "four", "enthalpy " * 3000]})
@@ -97,7 +93,6 @@ def test_two_apps_count_apart(gemma: httpx.Client, measured: httpx.Client) -> No
     assert samples(measured).get(mine, 0) == before
 
 
-@unmeasured
 def test_an_answer_says_where_its_time_went(gemma: httpx.Client) -> None:
     timing = gemma.post("/predict", json={"query": "where does time go"}).headers["Server-Timing"]
     names = [part.partition(";dur=")[0] for part in timing.split(", ")]

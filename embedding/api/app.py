@@ -61,7 +61,7 @@ def create_app(settings: Settings, service: Service | None = None, tracer: Trace
     app.state.tracer = tracer = tracer or tracer_from_environment()
     app.state.metrics = metrics = observe(service)
 
-    routers = [ops.router, *(protocol.router for protocol in PROTOCOLS), page_router()]
+    routers = [*(protocol.router for protocol in PROTOCOLS), ops.router, page_router()]
     for router in routers:
         app.include_router(router)
     errors = Errors({path: protocol.render_error for protocol in PROTOCOLS for path in _paths(protocol.router)})
@@ -72,7 +72,7 @@ def create_app(settings: Settings, service: Service | None = None, tracer: Trace
     open_paths = OPEN_PATHS | ({"/metrics"} if settings.metrics_open else set())
     app.add_middleware(TokenCheck, tokens=settings.required_tokens(), open_paths=open_paths, errors=errors)
     app.add_middleware(DrainGate, drain=drain, errors=errors)
-    paths = [path for router in routers for path in _paths(router)]
+    paths = [path for router in (app, *routers) for path in _paths(router)]
     app.add_middleware(RequestLog, metrics=metrics, errors=errors, paths=paths, tracer=tracer)
     return app
 
@@ -102,4 +102,4 @@ def _handle_errors(app: FastAPI, errors: Errors) -> None:
 
 
 def _paths(router: object) -> list[str]:
-    return [route.path for route in getattr(router, "routes", ())]
+    return [route.path for route in getattr(router, "routes", ()) if hasattr(route, "path")]

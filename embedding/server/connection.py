@@ -53,6 +53,7 @@ class Connection(HttpToolsProtocol):
         self._received = 0
         self._requests = 0
         self._declining = False
+        self._would_keep_alive = False
         self._running: RequestResponseCycle | None = None
         self._unsent: tuple[float, int] | None = None
 
@@ -103,9 +104,14 @@ class Connection(HttpToolsProtocol):
             raise ValueError("too many requests at once")
         super().on_headers_complete()
         self._enter(Phase.BODY)
+        if self.expect_100_continue:
+            # Answered before it is told to continue, a client may send the body or the next request: none can tell.
+            self._would_keep_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
 
     def on_body(self, body: bytes) -> None:
         self._received += len(body)
+        if self.expect_100_continue and not self.cycle.response_started:
+            self.cycle.keep_alive = self._would_keep_alive
         if self.cycle.response_complete and self._received > MAX_UNREAD_BYTES:
             self.transport.abort()
         super().on_body(body)

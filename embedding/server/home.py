@@ -14,6 +14,8 @@ from embedding.server.http import HttpServer
 from embedding.server.listener import listen
 from embedding.settings import Settings
 
+INTERRUPT_NOTICE_SECONDS = 0.5
+
 
 class _Server(HttpServer):
     """Says that it stops, and how to make it stop at once."""
@@ -27,8 +29,8 @@ class _Server(HttpServer):
             os._exit(1)  # told twice: not even the requests under way
         _say("Stopping, once the requests under way are answered. Again to stop at once.")
         self._drain.begin()
-        if sig == signal.SIGINT:  # by hand, so no load balancer has to notice
-            self.notice = 0.0
+        if sig == signal.SIGINT:  # by hand, so no load balancer has to notice, but clients in the middle of it
+            self.notice = INTERRUPT_NOTICE_SECONDS
         super().handle_exit(sig, frame)
 
 

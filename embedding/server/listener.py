@@ -1,7 +1,6 @@
 """The port: opening it, and accepting no more connections than there are file descriptors for."""
 
 import asyncio
-import errno
 import logging
 import os
 import resource
@@ -18,7 +17,6 @@ RESERVED_DESCRIPTORS = 64
 ACCEPTS_A_TURN = 32
 RETRY_SECONDS = 0.05
 LOG_AGAIN_SECONDS = 600
-OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -87,8 +85,6 @@ class Acceptor:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                if error.errno not in OUT_OF_DESCRIPTORS:
-                    raise
                 self._log(error)
                 self._pause()
                 return
