@@ -172,18 +172,15 @@ async def fairness(model: Path, full: bool) -> None:
         count = 400 if full else 100
         await _closed_loop(server.port, 4, 100)
         alone = await _closed_loop(server.port, 1, count)
-        for clients in (1, 60):
-            bulk = [
-                asyncio.create_task(_forever(server.port, lambda: [_text(200) for _ in range(128)]))
-                for _ in range(clients)
-            ]
+        for clients, words in ((1, 10), (1, 200), (60, 200)):
+            bulk = [asyncio.create_task(_ask_for_bulk(server.port, words)) for _ in range(clients)]
             await asyncio.sleep(1)
             beside = await _closed_loop(server.port, 1, count)
             for task in bulk:
                 task.cancel()
             await asyncio.gather(*bulk, return_exceptions=True)
             _print(
-                f"a query beside {clients} × 128 × 200 words",
+                f"a query beside {clients} × 128 × {words} words",
                 f"p50 {_at(beside, 0.5):.1f} ms, p99 {_at(beside, 0.99):.1f} ms;",
             )
             _print(
@@ -236,12 +233,16 @@ async def overload(model: Path, full: bool) -> None:
         await _closed_loop(server.port, 32, 600)
         best = 600 / (time.perf_counter() - start)
         seconds = 60 if full else 8
-        idle = [Client(server.port) for _ in range(8)]
+        idle: list[Client] = []
         outcomes: list[tuple[int, float]] = []
 
         async def one() -> None:
             client = idle.pop() if idle else Client(server.port)
-            status, _, _ = await client.embed(_text(8))
+            try:
+                status, _, _ = await client.embed(_text(8))
+            except (OSError, asyncio.IncompleteReadError):
+                outcomes.append((0, 0.0))
+                return
             outcomes.append((status, client.seconds[-1]))
             idle.append(client)
 
@@ -257,7 +258,7 @@ async def overload(model: Path, full: bool) -> None:
         refused = [seconds for status, seconds in outcomes if status == 429]
         _print(
             f"4 × {best:.0f} requests/s for {took:.0f} s",
-            f"{dict(Counter(status for status, _ in outcomes))}, {answered / took:.0f} requests/s,",
+            f"{dict(Counter(status or 'reset' for status, _ in outcomes))}, {answered / took:.0f} requests/s,",
         )
         _print("", f"served in {_at(served, 0.5):.0f} ms, at most {_at(served, 1):.0f} ms (deadline {timeout} s),")
         _print(
@@ -333,10 +334,11 @@ async def _closed_loop(port: int, clients: int, requests: int) -> list[float]:
     return [seconds for part in await asyncio.gather(*(ask() for _ in range(clients))) for seconds in part]
 
 
-async def _forever(port: int, texts: Callable[[], list[str]]) -> None:
+async def _ask_for_bulk(port: int, words: int) -> None:
     client = Client(port)
+    body = json.dumps({"query": [_text(words) for _ in range(128)]}).encode()
     while True:
-        status, _, headers = await client.embed(texts())
+        status, _, headers = await client.send(body)
         if status == 429:
             await asyncio.sleep(min(1, int(headers["retry-after"])))
 
