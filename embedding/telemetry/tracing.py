@@ -49,10 +49,10 @@ class Tracer:
         if int(attributes.get("http.response.status_code", 0)) >= 500:
             span.set_status(Status(StatusCode.ERROR))
         inside = set_span_in_context(span)
-        at = end - _nanoseconds(sum(parts.values()))
+        at = max(start, end - _nanoseconds(sum(parts.values())))
         for part, duration in parts.items():
             child = self._tracer.start_span(part, context=inside, start_time=at)
-            at += _nanoseconds(duration)
+            at = min(end, at + _nanoseconds(duration))
             child.end(at)
         span.end(end)
 
