@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedding.model import NotFinite, TextError, TokenizedText
+from embedding.model.machine import yield_to_others
 from embedding.serving.errors import EngineFailed, TextFailed
 from embedding.serving.observer import EngineError, Observer
 from embedding.serving.queue import Job, Queue, Request, up_to
@@ -65,7 +66,7 @@ class Scheduler:
         self._least_turn = max(1, least_turn)
         self._parallel = calls
         self._observer = observer or Observer()
-        self._threads = ThreadPoolExecutor(calls, thread_name_prefix="engine")
+        self._threads = ThreadPoolExecutor(calls, thread_name_prefix="engine", initializer=yield_to_others)
         self._again: list[list[Job]] = []  # from the last to the first
         self._calls: dict[asyncio.Future[Any], _Call] = {}
         self._failures = 0
