@@ -79,8 +79,11 @@ def tokenizer_settings(module: Any, task: Task) -> TokenizerSettings:
 
 
 def fast_tokenizer(model: "SentenceTransformer", task: Task) -> Tokenizer | None:
-    """The tokenizer of a task where it is a fast one: a copy, since the model changes the truncation of its own."""
+    """The tokenizer of a task, where it is a fast one and reads the text as it is: a copy, since the model changes the
+    truncation of its own."""
     module = input_module(model, task)
+    if "message" in getattr(module, "modality_config", {}):  # a chat template stands around the text
+        return None
     tokenizer = getattr(module, "tokenizer", None)
     backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
     if not isinstance(backend, tokenizers.Tokenizer):

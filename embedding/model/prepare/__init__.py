@@ -19,7 +19,7 @@ The art is in choosing scales. Each layer is computed as
 
 The sum is one of integers, which ONNX Runtime's MatMulIntegerToFloat computes and scales in one pass. The rest:
 
-s[j], an output channel's scale. Known beforehand: the column's largest weight is 127. GPTQ (arXiv:2210.17323) rounds
+s[j], an output channel's scale. Known beforehand, from the column's largest weight. GPTQ (arXiv:2210.17323) rounds
 a column's weights in turn and lets the later ones make up for the error of the earlier ones, as the inputs that
 calibration has seen make it count. (`quantize.quantize`)
 
@@ -30,7 +30,7 @@ takes at least a tiny number, and gives zeros.
 d[i], an input channel's divisor. Trained models have a few channels a hundred times as large as the others, which set
 p[t] for all and leave the others two or three of the 127 steps. Dividing such a channel and multiplying its weights
 changes nothing, (x / d) (d W) = x W, and moves part of the range into the weights, which have room (SmoothQuant,
-arXiv:2211.10438). d is the power of (channel's size in x) / (channel's size in W) that loses least on samples.
+arXiv:2211.10438). With a channel's size a in x and w in W, d = a^α / w^(1 - α), with the α that loses least on samples.
 (`quantize.balance`)
 
 Where a divisor is absorbed. Dividing x while the graph runs would cost a pass over it. What computes x can give it
