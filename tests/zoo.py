@@ -218,7 +218,7 @@ KINDS: dict[str, Kind] = {
             sentence_config(processing_kwargs={"text": {"padding": "max_length"}}),
             edit("tokenizer_config.json", padding_side="left"),
         ),
-        refused="",
+        refused="padding_side",
     ),
     "a tokenizer class that builds its rules anew": Kind(
         "bert",
@@ -241,7 +241,7 @@ KINDS: dict[str, Kind] = {
     "token types": Kind(
         "bert types",
         edit("tokenizer_config.json", model_input_names=["input_ids", "token_type_ids", "attention_mask"]),
-        refused="other tokens in SentenceTransformer",
+        refused="token_type_ids",
     ),
     # the encoder
     "layer_norm_eps left out": Kind("bert", edit("config.json", layer_norm_eps=None)),
