@@ -16,7 +16,7 @@ BATCH_TOKENS = 512
 
 
 class OnnxEngine:
-    """A prepared model. `precision` "auto" takes float32, or what passed the check and is clearly faster here.
+    """A prepared model. `precision` "auto" takes float32, unless one that passed the check is clearly faster here.
 
     Raises InvalidArtifact for a folder that isn't whole and UnknownPrecision for a precision that isn't offered.
     """

@@ -7,16 +7,23 @@ from pathlib import Path
 import tokenizers
 
 from embedding.model.engine import Task, TokenizedText
+from embedding.model.errors import ModelUnavailable
 from embedding.model.fetch.manifest import TOKENIZER, Manifest, TokenizerSettings
 from embedding.model.machine import return_freed_memory
 
 
 class Tokenizer:
-    """A model's own tokenizer for one task. Takes `backend` over: sets its truncation and its padding."""
+    """A model's own tokenizer for one task. Takes `backend` over: sets its truncation and its padding.
+
+    Raises ModelUnavailable where the model's limit has no room for the special tokens.
+    """
 
     def __init__(self, backend: tokenizers.Tokenizer, task: Task, prompt: str, settings: TokenizerSettings) -> None:
+        special_tokens = backend.num_special_tokens_to_add(False) if settings.add_special_tokens else 0
         backend.no_padding()
-        if settings.max_tokens:
+        if settings.max_tokens is not None:
+            if settings.max_tokens <= special_tokens:
+                raise ModelUnavailable(f"the model's limit of {settings.max_tokens} tokens leaves no room for a text.")
             backend.enable_truncation(settings.max_tokens, direction=settings.truncation_side)
         else:
             backend.no_truncation()
@@ -25,7 +32,7 @@ class Tokenizer:
         self._task = task
         self._prompt = prompt
         self._add_special_tokens = settings.add_special_tokens
-        self._special_tokens = backend.num_special_tokens_to_add(False) if settings.add_special_tokens else 0
+        self._special_tokens = special_tokens
         self.max_tokens = settings.max_tokens
 
     def tokenize(self, texts: Sequence[str], prompt: str | None = None) -> list[TokenizedText]:
