@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from embedding.demo import demo_settings
 from embedding.model import ModelUnavailable
+from embedding.model.errors import UnsupportedModel
 from embedding.model.fetch.weights import fetch
 from embedding.model.load import fetch_and_prepare
 from embedding.settings import CorpusSettings, Options, Settings, SettingsError
@@ -59,6 +60,8 @@ def _prepare(settings: Settings, output: Path) -> int:
         signal.signal(stop, lambda *_: sys.exit(130))  # by which what was begun is cleaned up
     try:
         prepare(source, output, source_id=settings.model_id, precision=settings.precision, report=print_progress)
+    except UnsupportedModel as error:
+        raise UnsupportedModel(f"{error}. ENGINE=torch serves the model as it is, unprepared.") from error
     except OSError as error:
         raise ModelUnavailable(f"{output} can't be written: {error.strerror or error}.") from error
     print(f"prepared {output}; serve it with --model {output}")

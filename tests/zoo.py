@@ -25,6 +25,7 @@ from sentence_transformers.sentence_transformer.modules import (
 from sentence_transformers.sentence_transformer.modules.tokenizer import WhitespaceTokenizer
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
+    AutoModel,
     BertConfig,
     BertModel,
     DistilBertConfig,
@@ -99,11 +100,21 @@ def prompts(**names: str | None) -> Change:
 
 def grow_vocabulary(folder: Path) -> None:
     """Gives the encoder vectors for tokens that its tokenizer does not have."""
-    model = BertModel.from_pretrained(folder)
-    model.resize_token_embeddings(len(vocabulary()) + 8, mean_resizing=False)
-    with torch.no_grad():
-        model.embeddings.word_embeddings.weight.normal_()
-    model.save_pretrained(folder)
+    weights(lambda model: model.resize_token_embeddings(len(vocabulary()) + 8, mean_resizing=False).weight.normal_())(
+        folder
+    )
+
+
+def weights(change: Callable[[Any], object]) -> Change:
+    """Changes the encoder's weights."""
+
+    def write(folder: Path) -> None:
+        model = AutoModel.from_pretrained(folder)
+        with torch.no_grad():
+            change(model)
+        model.save_pretrained(folder)
+
+    return write
 
 
 def tokenizer_json(**changes: Any) -> Change:
@@ -207,7 +218,11 @@ KINDS: dict[str, Kind] = {
             sentence_config(processing_kwargs={"text": {"padding": "max_length"}}),
             edit("tokenizer_config.json", padding_side="left"),
         ),
-        refused="",
+        refused="padding_side",
+    ),
+    "a tokenizer class that builds its rules anew": Kind(
+        "bert",
+        edit("tokenizer_config.json", tokenizer_class="BertTokenizer", backend=None, do_lower_case=False),
     ),
     "vocab.txt alone": Kind("bert", vocabulary_alone),
     "vocab.txt with options": Kind(
@@ -226,7 +241,7 @@ KINDS: dict[str, Kind] = {
     "token types": Kind(
         "bert types",
         edit("tokenizer_config.json", model_input_names=["input_ids", "token_type_ids", "attention_mask"]),
-        refused="other tokens in SentenceTransformer",
+        refused="token_type_ids",
     ),
     # the encoder
     "layer_norm_eps left out": Kind("bert", edit("config.json", layer_norm_eps=None)),
@@ -279,6 +294,23 @@ KINDS: dict[str, Kind] = {
         sentence_config(query_expansion={"strategy": "fixed", "attend": True, "length": 16, "token": "[MASK]"}),
         refused="query_expansion",
     ),
+    "a chat template": Kind(
+        "bert",
+        both(
+            sentence_config(
+                modality_config={
+                    name: {"method": "forward", "method_output_name": "last_hidden_state"}
+                    for name in ("text", "message")
+                },
+                module_output_name="token_embeddings",
+            ),
+            edit(
+                "tokenizer_config.json",
+                chat_template="{% for message in messages %}the {{ message['content'] }} of{% endfor %}",
+            ),
+        ),
+        refused="a chat template",
+    ),
     "no modules.json": Kind("bert", remove("modules.json")),
     # other kinds of model
     "roberta": Kind("roberta", refused="a roberta encoder"),
@@ -287,15 +319,15 @@ KINDS: dict[str, Kind] = {
     "static": Kind("static", refused="the modules StaticEmbedding"),
     "static, truncated": Kind("static truncated", refused="the modules StaticEmbedding"),
     "router": Kind("router", refused="the modules Router"),
+    "router after pooling": Kind("router after pooling", refused="the modules Transformer → Pooling → Router"),
     "bag of words": Kind("words", refused="the modules BoW"),
     "word embeddings": Kind("glove", refused="the modules WordEmbeddings"),
     "dropout": Kind("dropout", refused="the modules Transformer → Pooling → Dropout"),
 }
 
 
-def write_kind(name: str, bases: Path, folder: Path) -> Path:
+def write_kind(kind: Kind, bases: Path, folder: Path) -> Path:
     """Write the folder of a kind, from its base, which is made under `bases` once."""
-    kind = KINDS[name]
     base = bases / kind.base
     if not base.exists():
         BASES[kind.base](base)
@@ -470,6 +502,11 @@ BASES: dict[str, Change] = {
     "static": lambda folder: _save(folder, _static(None), Normalize()),
     "static truncated": lambda folder: _save(folder, _static(9), Normalize()),
     "router": _router,
+    "router after pooling": _bert(
+        Router.for_query_document(
+            [Dense(DIMENSION, DIMENSION)], [Dense(DIMENSION, DIMENSION, activation_function=torch.nn.Identity())]
+        )
+    ),
     "words": _words,
     "glove": _glove,
 }

@@ -20,12 +20,12 @@ logger = logging.getLogger(__name__)
 TRIAL_TOKENS = 24
 TRIAL_SECONDS = 0.2
 AUTO = "auto"
-# how much faster another precision must be for its speed to be worth more than exact vectors
+# How many times faster another precision must be for its speed to be worth more than exact vectors.
 WORTH = 1.3
 
 
 class OnnxEncoder:
-    """A prepared model. `precision` "auto" takes float32, or what passed the check and is clearly faster here.
+    """A prepared model. `precision` "auto" takes float32, unless one that passed the check is clearly faster here.
 
     Raises InvalidArtifact for a folder that isn't whole and UnknownPrecision for a precision not offered.
     """
@@ -59,7 +59,7 @@ class OnnxEncoder:
             return self._offered(precision)
         if len(offered) == 1:
             return offered[0]
-        # one layer of each says which is faster, and takes a hundredth of the memory and time of loading both
+        # One layer of each shows which is faster, for a hundredth of the memory and time that loading both takes.
         seconds = {name: self._trial(name) for name in offered}
         fastest = min(seconds, key=lambda name: seconds[name])
         exact = seconds.get(EXACT, float("inf")) < WORTH * seconds[fastest]

@@ -1,4 +1,4 @@
-"""The one face that every engine shows to the rest of the service."""
+"""What every engine offers to the rest of the service."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,7 +44,8 @@ class EngineInfo:
     dimension: int
     """Numbers in a vector."""
     matryoshka_dimensions: Sequence[int]
-    """What a vector may be cut to, and normalised again (Matryoshka): `dimension` first, and for most models alone."""
+    """The dimensions to which a vector may be cut, and normalised again (Matryoshka): `dimension` first, and alone for
+    most models."""
     max_tokens: int | None
     """Tokens that the model reads of one text, its prompt included, under either task; None where it has no limit."""
     task_max_tokens: Mapping[Task, int | None]
@@ -74,7 +75,7 @@ class Engine(Protocol):
         """Each text under the task's prompt, or under `prompt`, cut at the model's limit."""
 
     def token_starts(self, text: str) -> list[int]:
-        """Where each token of the bare text begins, as places in the string, rising; none is left out."""
+        """Where each token of the bare text begins, as character offsets, rising; no token is left out."""
 
     def embed(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
         """The vectors of a batch, in its order: float32, (len(batch), dimension). Raises TextError."""

@@ -2,13 +2,14 @@
 
 import logging
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
 from embedding.model.checked import CheckedEngine
 from embedding.model.engine import Engine, Task
-from embedding.model.errors import ModelUnavailable
+from embedding.model.errors import ModelUnavailable, TextError
 from embedding.model.fetch.manifest import is_prepared
 from embedding.model.fetch.prepared import find_or_prepare, find_prepared
 from embedding.model.fetch.weights import download, find_local
@@ -42,7 +43,8 @@ def warm_up(engine: Engine) -> None:
     """Embed texts of growing length, so that no caller waits for what the first call of its size sets up."""
     for words in WARM_UP_WORDS:
         for task in get_args(Task):
-            engine.embed(engine.tokenize(["warm " * words], task))
+            with suppress(TextError):  # a model's vocabulary may lack the word
+                engine.embed(engine.tokenize(["warm " * words], task))
 
 
 def fetch_and_prepare(settings: Settings, report: Report = to_nobody) -> Path:

@@ -1,4 +1,4 @@
-"""What this process may use of its machine: processors, and memory it has freed and still holds."""
+"""This process and its machine: the processors it may use, and memory that it has freed and still holds."""
 
 import ctypes
 import math
@@ -13,7 +13,7 @@ NICER = 5  # a third of the share of a thread at the usual priority
 
 
 def available_cores(cgroup: Path = CGROUP) -> int:
-    """Processors of this process: its affinity, or the container's quota where that is less; at least 1.
+    """Processors that this process may use: its affinity, or the container's quota where that is less; at least 1.
 
     A container with a quota of 2 on a host of 64 sees 64 processors, and 64 threads on 2 are slower than 2.
     Source: cpu.max of https://docs.kernel.org/admin-guide/cgroup-v2.html, cpu.cfs_quota_us of version 1.
@@ -35,7 +35,7 @@ def yield_to_others() -> None:
 
 
 def return_freed_memory() -> None:
-    """Give memory that was freed back to the system, where the C library (glibc) can."""
+    """Give freed memory back to the system, where the C library (glibc) can."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim:
         trim(0)

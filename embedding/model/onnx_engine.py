@@ -18,7 +18,7 @@ PARALLEL_CALLS = 2
 
 
 class OnnxEngine:
-    """A prepared model. `precision` "auto" takes float32, or what passed the check and is clearly faster here.
+    """A prepared model. `precision` "auto" takes float32, unless one that passed the check is clearly faster here.
 
     Raises InvalidArtifact for a folder that isn't whole and UnknownPrecision for a precision that isn't offered.
     """

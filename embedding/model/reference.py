@@ -69,9 +69,9 @@ def tokenizer_settings(module: Any, task: Task) -> TokenizerSettings:
         cut = tokenizer.truncation or {}
         return TokenizerSettings(cut.get("max_length"), cut.get("direction", "right"), add_special_tokens=False)
     options = {"truncation": True, "max_length": _task_length(module, task), **text_options(module)}
-    limit = options["max_length"] or tokenizer.model_max_length
+    limit = tokenizer.model_max_length if options["max_length"] is None else options["max_length"]
     return TokenizerSettings(
-        max_tokens=int(limit) if _truncates(options["truncation"]) and limit and limit < NO_LIMIT else None,
+        max_tokens=int(limit) if _truncates(options["truncation"]) and limit < NO_LIMIT else None,
         truncation_side=tokenizer.truncation_side,
         add_special_tokens=options.get("add_special_tokens", True),
         split_special_tokens=options.get("split_special_tokens", tokenizer.split_special_tokens),
@@ -79,8 +79,11 @@ def tokenizer_settings(module: Any, task: Task) -> TokenizerSettings:
 
 
 def fast_tokenizer(model: "SentenceTransformer", task: Task) -> Tokenizer | None:
-    """The tokenizer of a task where it is a fast one: a copy, since the model changes the truncation of its own."""
+    """The tokenizer of a task, where it is a fast one and reads the text as it is: a copy, since the model changes the
+    truncation of its own."""
     module = input_module(model, task)
+    if "message" in getattr(module, "modality_config", {}):  # a chat template stands around the text
+        return None
     tokenizer = getattr(module, "tokenizer", None)
     backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
     if not isinstance(backend, tokenizers.Tokenizer):

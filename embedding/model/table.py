@@ -1,4 +1,4 @@
-"""The vectors of the vocabulary, mapped from disk: a run reads one row a token, so most of it never gets loaded."""
+"""The vectors of the vocabulary, mapped from disk. A run reads one row for each token, so most are never loaded."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ BLOCK = 16
 
 
 class Table:
-    """The table that `write` or `write_quantized` left in a folder for one precision."""
+    """The table that `write` or `write_quantized` wrote for one precision."""
 
     def __init__(self, folder: Path, precision: str) -> None:
         rows, scales, channels = _files(folder, precision)
@@ -32,15 +32,15 @@ class Table:
 
 
 def write(folder: Path, precision: str, table: NDArray[np.float32]) -> None:
-    """Write `table` (vocabulary, dimension) as it is."""
+    """Write `table` (vocabulary, dimension) in float32."""
     np.save(_files(folder, precision)[0], table)
 
 
 def write_quantized(folder: Path, precision: str, table: NDArray[np.float32]) -> None:
     """Write `table` (vocabulary, dimension) in 8 bits, with a scale for each 16 numbers of a row.
 
-    Trained models have a few channels far above the rest, beside which a block's other numbers would round to little.
-    So each channel is first divided by the root of its largest number, which halves that distance.
+    Trained models have a few channels far above the others. In one block with them, the others would round to little.
+    So each channel is first divided by the square root of its largest number, which narrows that gap.
     """
     rows, scales, channels = _files(folder, precision)
     dimension = table.shape[1]

@@ -7,6 +7,7 @@ from pathlib import Path
 import tokenizers
 
 from embedding.model.engine import Task, TokenizedText
+from embedding.model.errors import ModelUnavailable
 from embedding.model.fetch.manifest import TOKENIZER, Manifest, TokenizerSettings
 from embedding.model.machine import return_freed_memory
 
@@ -20,11 +21,17 @@ SPARE_TOKENS = 128
 
 
 class Tokenizer:
-    """A model's own tokenizer for one task. Takes `backend` over: sets its truncation and its padding."""
+    """A model's own tokenizer for one task. Takes `backend` over: sets its truncation and its padding.
+
+    Raises ModelUnavailable where the model's limit has no room for the special tokens.
+    """
 
     def __init__(self, backend: tokenizers.Tokenizer, task: Task, prompt: str, settings: TokenizerSettings) -> None:
+        special_tokens = backend.num_special_tokens_to_add(False) if settings.add_special_tokens else 0
         backend.no_padding()
-        if settings.max_tokens:
+        if settings.max_tokens is not None:
+            if settings.max_tokens <= special_tokens:
+                raise ModelUnavailable(f"the model's limit of {settings.max_tokens} tokens leaves no room for a text.")
             backend.enable_truncation(settings.max_tokens, direction=settings.truncation_side)
         else:
             backend.no_truncation()
@@ -33,7 +40,7 @@ class Tokenizer:
         self._task = task
         self._prompt = prompt
         self._add_special_tokens = settings.add_special_tokens
-        self._special_tokens = backend.num_special_tokens_to_add(False) if settings.add_special_tokens else 0
+        self._special_tokens = special_tokens
         self._reads_whole = not settings.max_tokens or settings.truncation_side == "left"
         self._spare = max(SPARE_TOKENS, getattr(backend.model, "max_input_chars_per_word", 0) + 28)
         self.max_tokens = settings.max_tokens

@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
+from copy import copy, deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -111,17 +112,20 @@ class TorchEngine:
 
 
 class _ModuleTokenizer:
-    """Counts the tokens of a model without a fast tokenizer, by the module that reads its texts."""
+    """Counts the tokens of a model without a fast tokenizer, or with a chat template, by the module that reads them."""
 
     def __init__(self, model: "SentenceTransformer", task: Task) -> None:
         self._task = task
         self._prompt = task_prompt(model.prompts, task)
-        self._module = input_module(model, task)
+        # A copy, since another thread may embed meanwhile, and a call changes the truncation of its tokenizer.
+        self._module = copy(input_module(model, task))
+        if hasattr(self._module, "processor"):
+            self._module.processor = deepcopy(self._module.processor)
         self.max_tokens = _limit(self._module, task)
 
     def tokenize(self, texts: Sequence[str], prompt: str | None = None) -> list[TokenizedText]:
         before = self._prompt if prompt is None else prompt
-        totals = [self._count(before + text) for text in texts]
+        totals = [self._count(before, text) for text in texts]
         return [
             TokenizedText(text, self._task, total, min(total, self.max_tokens or total), prompt=prompt)
             for text, total in zip(texts, totals, strict=True)
@@ -130,11 +134,12 @@ class _ModuleTokenizer:
     def token_starts(self, text: str) -> list[int]:
         return [word.start() for word in re.finditer(r"\S+", text)]  # such a tokenizer can't say; words are near it
 
-    def _count(self, text: str) -> int:
-        tokenizer = self._module.tokenizer
-        if callable(tokenizer):
-            return len(tokenizer(text, truncation=False)["input_ids"])
-        return len(tokenizer.tokenize(text))
+    def _count(self, prompt: str, text: str) -> int:
+        if not hasattr(self._module, "processor"):
+            return len(self._module.tokenizer.tokenize(prompt + text))
+        whole = {"text": {"truncation": False}}
+        features = self._module.preprocess([text], prompt=prompt, task=self._task, processing_kwargs=whole)
+        return int(features["attention_mask"].sum())
 
 
 def _limit(module: Any, task: Task) -> int | None:

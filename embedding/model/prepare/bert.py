@@ -9,8 +9,8 @@ from embedding.model.prepare.graph import Graph
 from embedding.model.prepare.linear import Linear
 from embedding.model.prepare.ragged_inputs import RaggedInputs
 
-# the least value of x · Φ(x), rounded down
-GELU_FLOOR = -0.17
+# The least value of x · Φ(x), rounded down.
+GELU_LOWER_BOUND = -0.17
 
 
 def check(config: Any) -> None:
@@ -42,7 +42,7 @@ class _Bert:
     def encode(self) -> str:
         graph = self.graph
         positions = graph.constant(self._tensor("embeddings.position_embeddings.weight"))
-        x = graph.op("Add", self.inputs.rows, graph.op("Gather", positions, self.inputs.positions, axis=0))
+        x = graph.op("Add", self.inputs.embeddings, graph.op("Gather", positions, self.inputs.positions, axis=0))
         scale, shift = self._norm("embeddings.LayerNorm")
         x = graph.op("LayerNormalization", x, scale, shift, axis=-1, epsilon=self.config.layer_norm_eps)
         for i in range(self.layers):
@@ -54,22 +54,24 @@ class _Bert:
         parts = [self._linear(f"{path}.self.{part}") for part in ("query", "key", "value")]
         weight, bias = np.hstack([w for w, _ in parts]), np.hstack([b for _, b in parts])
         y, bias = self.linear.affine(f"{i}.qkv", x, weight, bias, parts=[len(b) for _, b in parts])
-        q, k, v = self.graph.ops("Split", self.inputs.spread(y), outputs=3, axis=-1, num_outputs=3)
+        q, k, v = self.graph.ops("Split", self.inputs.pad(y), outputs=3, axis=-1, num_outputs=3)
         heads = self.config.num_attention_heads
         inputs = q, k, v, self.graph.constant(bias), self.mask
         mixed = self.graph.fused("MultiHeadAttention", *inputs, num_heads=heads, mask_filter_value=-1e30)
         flat = self.graph.op("Reshape", mixed, self.graph.constant(np.array([-1, self.config.hidden_size])))
-        y, bias = self.linear.affine(f"{i}.o", self.inputs.gather(flat), *self._linear(f"{path}.output.dense"))
-        return self._join(y, x, bias, f"{path}.output.LayerNorm")
+        y, bias = self.linear.affine(f"{i}.o", self.inputs.unpad(flat), *self._linear(f"{path}.output.dense"))
+        return self._add_and_norm(y, x, bias, f"{path}.output.LayerNorm")
 
     def _feedforward(self, i: int, x: str) -> str:
         path = f"encoder.layer.{i}"
         y, bias = self.linear.affine(f"{i}.up", x, *self._linear(f"{path}.intermediate.dense"))
         hidden = self.graph.fused("BiasGelu", y, self.graph.constant(bias))
-        y, bias = self.linear.affine(f"{i}.down", hidden, *self._linear(f"{path}.output.dense"), floor=GELU_FLOOR)
-        return self._join(y, x, bias, f"{path}.output.LayerNorm")
+        y, bias = self.linear.affine(
+            f"{i}.down", hidden, *self._linear(f"{path}.output.dense"), lower_bound=GELU_LOWER_BOUND
+        )
+        return self._add_and_norm(y, x, bias, f"{path}.output.LayerNorm")
 
-    def _join(self, branch: str, residual: str, bias: np.ndarray, norm: str) -> str:
+    def _add_and_norm(self, branch: str, residual: str, bias: np.ndarray, norm: str) -> str:
         inputs = branch, residual, *self._norm(norm), self.graph.constant(bias)
         return self.graph.fused("SkipLayerNormalization", *inputs, epsilon=self.config.layer_norm_eps)
 

@@ -70,7 +70,7 @@ def read_checkpoint(model: "SentenceTransformer") -> Checkpoint:
     config = transformer.config
     tokenizer = {task: tokenizer_settings(transformer, task) for task in get_args(Task)}
     limits = [settings.max_tokens for settings in tokenizer.values()]
-    require(all(limits), "a tokenizer without a limit (model_max_length, processing_kwargs truncation)")
+    require(None not in limits, "a tokenizer without a limit (model_max_length, processing_kwargs truncation)")
     require(model.truncate_dim is None or model.truncate_dim > 0, f"truncate_dim {model.truncate_dim}")
     return Checkpoint(
         config=config,

@@ -1,8 +1,7 @@
 """The Gemma 3 text encoder with bidirectional attention, as a graph.
 
-Reference: transformers' modeling_gemma3.py. Two habits keep the graph small: weights that read the same input are
-joined into one product, and, there being a single key/value head, the query heads are stacked into one product with
-the keys.
+Reference: transformers' modeling_gemma3.py. Two things keep the graph small. Weights that read the same input become
+one product. And since there is a single key/value head, one product multiplies the queries of all heads by the keys.
 """
 
 from collections.abc import Mapping
@@ -43,7 +42,7 @@ def encoder(graph: Graph, inputs: RaggedInputs, checkpoint: Checkpoint, linear: 
 
 @dataclass(frozen=True)
 class _Layer:
-    """Weights (in, out) and the norms' factors of a layer, with every divisor already folded in."""
+    """A layer's weights (in, out) and its norms' factors, with every divisor already absorbed."""
 
     norms: Mapping[str, np.ndarray]
     qkv: np.ndarray
@@ -63,46 +62,46 @@ class _Gemma:
         # those up to 256 away.
         windows = {"full_attention": 0, "sliding_attention": self.config.sliding_window}
         kinds = set(self.kinds)
-        self.biases = {kind: inputs.bias(windows[kind]) for kind in kinds}
+        self.biases = {kind: inputs.attention_bias(windows[kind]) for kind in kinds}
         self.rotations = {kind: self._rotation(kind, attention_length(checkpoint.max_tokens)) for kind in kinds}
 
     def encode(self) -> str:
-        branch, residual = "", self.inputs.rows
+        branch, residual = "", self.inputs.embeddings
         for i, kind in enumerate(self.kinds):
             layer = self._read_layer(i)
-            x, residual = self._join(branch, residual, layer.norms["input"])
+            x, residual = self._add_and_norm(branch, residual, layer.norms["input"])
             branch = self._attention(i, kind, x, layer)
-            x, residual = self._join(branch, residual, layer.norms["pre_feedforward"])
+            x, residual = self._add_and_norm(branch, residual, layer.norms["pre_feedforward"])
             branch = self._feedforward(i, x, layer)
-        return self._join(branch, residual, self._factor("norm"))[0]
+        return self._add_and_norm(branch, residual, self._factor("norm"))[0]
 
     def _read_layer(self, i: int) -> _Layer:
-        """Joins the layer's weights and divides each product's input, for free: by the norm before it, by v, by up."""
+        """The layer's weights; what comes before a product absorbs the divisor of its input: a norm, v or up."""
         w = {n: self.tensors[f"layers.{i}.self_attn.{n}_proj.weight"].T for n in "qkvo"}
         w |= {n: self.tensors[f"layers.{i}.mlp.{n}_proj.weight"].T for n in ("gate", "up", "down")}
-        heads = self.linear.divisor(f"{i}.o", w["o"], tiles=self.heads)
-        hidden = self.linear.divisor(f"{i}.down", w["down"])
-        qkv = np.hstack([w["q"], w["k"], w["v"] / heads[: self.head]])
-        gate_up = np.hstack([w["gate"], w["up"] / hidden])
-        thirds, halves = [w[n].shape[1] for n in "qkv"], [w[n].shape[1] for n in ("gate", "up")]
-        attention = self.linear.divisor(f"{i}.qkv", qkv, parts=thirds)
-        feedforward = self.linear.divisor(f"{i}.gate_up", gate_up, parts=halves)
+        o_divisor = self.linear.divisor(f"{i}.o", w["o"], repeats=self.heads)
+        down_divisor = self.linear.divisor(f"{i}.down", w["down"])
+        qkv = np.hstack([w["q"], w["k"], w["v"] / o_divisor[: self.head]])
+        gate_up = np.hstack([w["gate"], w["up"] / down_divisor])
+        qkv_parts, gate_up_parts = [w[n].shape[1] for n in "qkv"], [w[n].shape[1] for n in ("gate", "up")]
+        qkv_divisor = self.linear.divisor(f"{i}.qkv", qkv, parts=qkv_parts)
+        gate_up_divisor = self.linear.divisor(f"{i}.gate_up", gate_up, parts=gate_up_parts)
         sides = ("input", "post_attention", "pre_feedforward", "post_feedforward")
         norms = {side: self._factor(f"layers.{i}.{side}_layernorm") for side in sides}
-        norms["input"] = norms["input"] / attention
-        norms["pre_feedforward"] = norms["pre_feedforward"] / feedforward
+        norms["input"] = norms["input"] / qkv_divisor
+        norms["pre_feedforward"] = norms["pre_feedforward"] / gate_up_divisor
         norms |= {n: self._factor(f"layers.{i}.self_attn.{n}_norm") for n in "qk"}
         return _Layer(
             norms=norms,
-            qkv=qkv * attention[:, None],
-            o=w["o"] * heads[:, None],
-            gate_up=gate_up * feedforward[:, None],
-            down=w["down"] * hidden[:, None],
+            qkv=qkv * qkv_divisor[:, None],
+            o=w["o"] * o_divisor[:, None],
+            gate_up=gate_up * gate_up_divisor[:, None],
+            down=w["down"] * down_divisor[:, None],
         )
 
     def _attention(self, i: int, kind: str, x: str, layer: _Layer) -> str:
         graph, dimension = self.graph, self.heads * self.head
-        texts = self.inputs.spread(self.linear.product(f"{i}.qkv", x, layer.qkv))
+        texts = self.inputs.pad(self.linear.product(f"{i}.qkv", x, layer.qkv))
         split = graph.constant(np.array([dimension, self.head, self.head]))
         q, k, v = graph.ops("Split", texts, split, outputs=3, axis=-1)
         q = self._reshape(self._norm(self._reshape(q, 0, 0, self.heads, self.head), layer.norms["q"]), 0, 0, dimension)
@@ -110,10 +109,10 @@ class _Gemma:
         scale = self.config.query_pre_attn_scalar**-0.5
         scores = graph.fused("FusedMatMul", self._reshape(q, 0, -1, self.head), k, transB=1, alpha=scale)
         # (texts, tokens × heads, tokens) and back: the bias is the same for every head
-        scores = graph.op("Reshape", scores, self.inputs.by_head(self.heads))
-        shares = graph.op("Softmax", graph.op("Add", scores, self.biases[kind]), axis=-1)
-        mixed = graph.op("MatMul", graph.op("Reshape", shares, self.inputs.stacked), v)
-        mixed = self.inputs.gather(self._reshape(mixed, -1, dimension))
+        scores = graph.op("Reshape", scores, self.inputs.scores_shape(self.heads))
+        weights = graph.op("Softmax", graph.op("Add", scores, self.biases[kind]), axis=-1)
+        mixed = graph.op("MatMul", graph.op("Reshape", weights, self.inputs.stacked_shape), v)
+        mixed = self.inputs.unpad(self._reshape(mixed, -1, dimension))
         y = self.linear.product(f"{i}.o", mixed, layer.o, scale_free=True)
         return self._norm(y, layer.norms["post_attention"])
 
@@ -133,7 +132,7 @@ class _Gemma:
         eps = self.config.rms_norm_eps
         return self.graph.op("SimplifiedLayerNormalization", x, self.graph.constant(factor), axis=-1, epsilon=eps)
 
-    def _join(self, branch: str, residual: str, factor: np.ndarray) -> tuple[str, str]:
+    def _add_and_norm(self, branch: str, residual: str, factor: np.ndarray) -> tuple[str, str]:
         """Adds the branch to the residual; returns their norm and their sum."""
         if not branch:
             return self._norm(residual, factor), residual

@@ -35,7 +35,7 @@ from embedding.model.prepare.calibrate import calibrate
 from embedding.model.prepare.checkpoint import Checkpoint, read_checkpoint
 from embedding.model.prepare.graph import Graph
 from embedding.model.prepare.linear import Float32, Int8
-from embedding.model.prepare.tokens import check_tokens, text_beyond
+from embedding.model.prepare.tokens import check_tokens, text_of
 from embedding.model.progress import Report, to_nobody
 from embedding.model.reference import load_reference
 from embedding.model.table import Table, write, write_quantized
@@ -44,6 +44,8 @@ from embedding.model.tokenizer import Tokenizer, load_tokenizers
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+# Tokens of the longest text that is compared: more take the reference minutes, and more memory than there may be.
+LONG_TEXT = 2048
 COMMIT = re.compile("[0-9a-f]{40}")  # what the hub's cache names a snapshot's folder by
 TOOLS = ("onnx", "onnxruntime", "tokenizers", "numpy", "sentence-transformers", "transformers", "torch")
 
@@ -76,7 +78,7 @@ def prepare(
         commit = source.name if COMMIT.fullmatch(source.name) else revision
         wanted = [precision] if precision in PRECISIONS else PRECISIONS
         report("loading the model", 0.0)
-        model = load_reference(source)
+        model = _load(source)
         try:
             checkpoint = read_checkpoint(model)
             encoder_of(checkpoint)
@@ -86,13 +88,29 @@ def prepare(
             _write_graphs(folder, checkpoint, tokenizers, wanted, report)
         except (KeyError, AttributeError, FileNotFoundError) as error:
             raise UnsupportedModel(f"the model lacks what the onnx engine looks for: {error!r}") from error
-        beyond = {tokenizer.max_tokens: (task, text_beyond(tokenizer)) for task, tokenizer in tokenizers.items()}
-        texts = fidelity.alternating(fidelity.sentences()[1]) + list(beyond.values())
+        texts = fidelity.alternating(fidelity.sentences()[1]) + _long_texts(tokenizers)
         report(f"reference: {len(texts)} texts by SentenceTransformer", 0.6)
         expected = fidelity.reference_vectors(model, texts)
         manifest = _check(folder, manifest, texts, expected, wanted, report)
         write_manifest(manifest, folder)
     return manifest
+
+
+def _load(source: Path) -> "SentenceTransformer":
+    try:
+        return load_reference(source)
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ModelUnavailable(f"SentenceTransformer can't load {source}: {type(error).__name__}: {reason}") from error
+
+
+def _long_texts(tokenizers: Mapping[Task, Tokenizer]) -> list[fidelity.TaskText]:
+    """A text longer than the model reads, for each limit; of a model that reads books, a long text."""
+    texts: dict[int, fidelity.TaskText] = {}
+    for task, tokenizer in tokenizers.items():
+        limit = tokenizer.max_tokens or 0
+        texts[limit] = task, text_of(tokenizer, int(1.5 * limit) if limit <= LONG_TEXT else LONG_TEXT)
+    return list(texts.values())
 
 
 def _refuse_to_replace(output: Path, source: Path) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from embedding.model.engine import Task
 from embedding.model.errors import UnsupportedModel
+from embedding.model.prepare.checkpoint import require
 from embedding.model.prepare.fidelity import sentences
 from embedding.model.tokenizer import Tokenizer
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 # What one text may bring along beside its ids; the graphs take every token's type to be 0.
 FEATURES = {"input_ids", "attention_mask", "token_type_ids", "modality", "prompt_length"}
 MOST_ADDED_TOKENS = 200
+# Tokens of a limit up to which texts beyond it are compared: longer ones take seconds each.
+LONGEST_TEXT = 200_000
 ODD_TEXTS = {
     "no text": "",
     "spaces alone": "   ",
@@ -52,19 +55,17 @@ def check_tokens(model: "SentenceTransformer", tokenizers: Mapping[Task, Tokeniz
             (ours,) = tokenizer.tokenize([text])
             if list(ours.ids) != _model_ids(model, task, text):
                 raise UnsupportedModel(
-                    f"the model's tokenizer gives other tokens in SentenceTransformer for {kind}, as a {task}; it is "
-                    "not supported by the onnx engine"
+                    f"the onnx engine does not support the model's tokenizer: for {kind}, as a {task}, its tokens are "
+                    "not those that SentenceTransformer reads"
                 )
 
 
-def text_beyond(tokenizer: Tokenizer) -> str:
-    """A text that is longer than the model's limit by half."""
-    assert tokenizer.max_tokens is not None
-    whole = " ".join(sentences()[1])
-    while len(tokenizer.token_starts(whole)) < 1.5 * tokenizer.max_tokens:
-        whole += " " + whole
-    starts = tokenizer.token_starts(whole)
-    return whole[: starts[min(len(starts) - 1, int(1.5 * tokenizer.max_tokens))]]
+def text_of(tokenizer: Tokenizer, tokens: int) -> str:
+    """A text of about as many tokens, without its prompt."""
+    once = " ".join(sentences()[1]) + " "
+    starts = tokenizer.token_starts(once)
+    whole, left = divmod(tokens, max(1, len(starts)))
+    return once * whole + once[: starts[left] if starts else None]
 
 
 def _texts(model: "SentenceTransformer", tokenizer: Tokenizer) -> Iterator[tuple[str, str]]:
@@ -75,15 +76,13 @@ def _texts(model: "SentenceTransformer", tokenizer: Tokenizer) -> Iterator[tuple
     for token in list(added.values())[: MOST_ADDED_TOKENS // 2] + list(added.values())[-MOST_ADDED_TOKENS // 2 :]:
         kind = "a special token that is spelled out" if token.special else "an added token"
         yield kind, f"a {token.content} b{token.content}c {token.content.upper()}{token.content}"
-    if tokenizer.max_tokens is None:
+    limit = tokenizer.max_tokens
+    if limit is None or limit > LONGEST_TEXT:
         return
-    long = text_beyond(tokenizer)
-    yield "a text far beyond the limit", long
-    prompt = tokenizer.tokenize([""])[0].total
-    starts = tokenizer.token_starts(long)
-    for tokens in range(tokenizer.max_tokens - prompt - 2, tokenizer.max_tokens - prompt + 3):
-        if 0 < tokens < len(starts):
-            yield "a text of about as many tokens as the limit", long[: starts[tokens]]
+    yield "a text far beyond the limit", text_of(tokenizer, 2 * limit)
+    (prompt,) = tokenizer.tokenize([""])
+    for tokens in range(max(0, limit - prompt.total - 2), max(0, limit - prompt.total + 3)):
+        yield "a text of about as many tokens as the limit", text_of(tokenizer, tokens)
 
 
 class _Reached(Exception):
@@ -98,8 +97,8 @@ def _stop(_model: Any, inputs: tuple[dict[str, Any]]) -> None:
     raise _Reached(inputs[0])
 
 
-def _model_ids(model: "SentenceTransformer", task: Task, text: str) -> list[int] | None:
-    """The ids that reach the model's first module from encode_query or encode_document; None where more than ids do."""
+def _model_ids(model: "SentenceTransformer", task: Task, text: str) -> list[int]:
+    """The ids that reach the model's first module from encode_query or encode_document."""
     hook = model.register_forward_pre_hook(_stop)
     try:
         (model.encode_query if task == "query" else model.encode_document)(text, show_progress_bar=False)
@@ -107,9 +106,11 @@ def _model_ids(model: "SentenceTransformer", task: Task, text: str) -> list[int]
         features = reached.features
     finally:
         hook.remove()
+    others = sorted(set(features) - FEATURES)
+    require(not others, f"a tokenizer that gives {', '.join(others)} beside the ids")
     read = features["attention_mask"][0].bool()
-    types = features.get("token_type_ids")
-    if not set(features) <= FEATURES or (types is not None and bool(types[0][read].any())):
-        return None
+    require(bool(read.all()) or bool(read[0]), "padding before a text (padding_side, padding)")
+    if "token_type_ids" in features:
+        require(not features["token_type_ids"][0][read].any(), "a token type other than 0 (token_type_ids)")
     ids: list[int] = features["input_ids"][0][read].long().tolist()
     return ids
