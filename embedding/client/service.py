@@ -35,6 +35,7 @@ ACCEPT = b"application/x-npy, application/json;q=0.5"
 BATCH_TEXTS = 128
 BATCH_BYTES = 64_000  # some 16,000 tokens: enough to fill an engine, and few enough for one answer's time
 QUOTED = 200
+TOO_LARGE = ("too_many_texts", "too_large")
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +284,7 @@ def _truncated(answer: Answer) -> int:
 def _too_large(answer: Answer) -> bool:
     if answer.status == 413:
         return True
-    return answer.status == 422 and any(detail.get("type") == "too_many_texts" for detail in _details(answer))
+    return answer.status == 422 and any(detail.get("type") in TOO_LARGE for detail in _details(answer))
 
 
 def _refusal(answer: Answer, batch: Batch | None = None) -> EmbeddingError:
