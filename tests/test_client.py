@@ -482,6 +482,25 @@ def test_an_answer_that_names_its_model_needs_no_other_request(connect: Connect,
     assert len(fake.sent_to("/info")) == 1
 
 
+def test_a_revision_that_only_answers_tell_is_remembered(connect: Connect, fake: FakeService) -> None:
+    del fake.info["model_sha"]
+    client = connect()
+    for revision in ("abc", "abc"):
+        fake.model_headers = {"X-Model-Id": "org/model", "X-Model-Revision": revision}
+        client.embed_query("1")
+    fake.model_headers = {"X-Model-Id": "org/model", "X-Model-Revision": "def"}
+
+    with pytest.raises(errors.ModelChanged):
+        client.embed_query("1")
+
+
+def test_a_revision_that_is_not_told_is_not_the_expected_one(connect: Connect, fake: FakeService) -> None:
+    del fake.info["model_sha"]
+
+    with pytest.raises(errors.ModelChanged, match="does not tell its revision"):
+        connect(expected_model="org/model@abc").embed_query("1")
+
+
 def test_an_answer_of_another_model_is_told_whatever_info_says(connect: Connect, fake: FakeService) -> None:
     fake.model_headers = {"X-Model-Id": "org/model", "X-Model-Revision": "def"}
 
@@ -606,6 +625,8 @@ def test_no_error_holds_a_text_or_a_token(connect: Connect, fake: FakeService, s
         Reply(body=[[1.0, None]]),
         Reply(body=[["a"]]),
         Reply(body={"a": 1}),
+        Reply(body=b"[" * 100_000),
+        Reply(headers={"Content-Type": "application/x-npy"}, body=b"PK\x03\x04 no zip"),
         Reply(body=b"[[NaN, 1.0]]"),
         Reply(headers={"Content-Type": "application/x-npy"}, body=b"\x93NUMPY"),
         Reply(headers={"Content-Type": "application/x-npy"}, body=b""),

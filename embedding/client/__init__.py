@@ -6,6 +6,7 @@
 ...     scores = client.similarity(client.embed_query("How do galaxies form?"), documents)
 """
 
+from embedding.client.answers import Model, ServiceInfo
 from embedding.client.client import AsyncEmbeddingClient, EmbeddingClient
 from embedding.client.errors import (
     AnswerError,
@@ -22,7 +23,6 @@ from embedding.client.errors import (
     TextTooLong,
     Unavailable,
 )
-from embedding.client.service import Model, ServiceInfo
 
 __all__ = [
     "AnswerError",

@@ -9,9 +9,10 @@ from typing import Self, TypeVar
 
 import httpx
 
+from embedding.client.answers import Model, ServiceInfo, Vectors, join
 from embedding.client.errors import FOREIGN
 from embedding.client.patience import Answer, Patience, Pause, Send, Steps
-from embedding.client.service import Model, Service, ServiceInfo, Vectors, join, similarity, warn_of_cut
+from embedding.client.service import Service, similarity, warn_of_cut
 from embedding.client.texts import Task, encode
 
 T = TypeVar("T")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from embedding.client.errors import InvalidInput
@@ -16,8 +16,8 @@ class Batch:
 
     task: Task
     start: int
-    texts: Sequence[bytes]
-    titles: Sequence[bytes] | None
+    texts: Sequence[bytes] = field(repr=False)
+    titles: Sequence[bytes] | None = field(repr=False)
 
     def body(self, truncate: bool) -> bytes:
         fields = [b'"query":[%b]' % b",".join(self.texts), b'"task":"%b"' % self.task.encode()]

@@ -14,7 +14,7 @@ from statistics import median
 import numpy as np
 
 from embedding.client import EmbeddingClient
-from embedding.client.service import Vectors
+from embedding.client.answers import Vectors
 from embedding.model import Engine, load_engine
 from embedding.settings import Settings
 from tests.benchmarks.__main__ import machine
