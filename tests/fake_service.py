@@ -1,5 +1,7 @@
 """A service that answers as it is told to, on a real socket: what a healthy one can't be made to do on demand."""
 
+import asyncio
+import inspect
 import io
 import json
 import socket
@@ -13,7 +15,11 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpx
 import numpy as np
+
+from embedding.client import AsyncEmbeddingClient, EmbeddingClient
+from tests.live import TOKEN as LIVE_TOKEN
 
 TOKEN = "the-secret-token"
 
@@ -88,7 +94,7 @@ def reset(service: FakeService, request: Request) -> None:
 
 def drip(service: FakeService, request: Request) -> Reply:
     """A byte now and then, which no read timeout notices."""
-    return Reply(headers={"X-Drip": "1"}, body=b"x" * 200)
+    return Reply(headers={"X-Drip": "1"}, body=b"x" * 1000)
 
 
 @contextmanager
@@ -141,3 +147,30 @@ def fake_service() -> Iterator[FakeService]:
         finally:
             server.shutdown()
             thread.join()
+
+
+class Blocking:
+    """The asynchronous client, called as the other is."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._runner = asyncio.Runner()
+        self._client = AsyncEmbeddingClient(*arguments, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+        return (lambda *a, **k: self._runner.run(method(*a, **k))) if inspect.iscoroutinefunction(method) else method
+
+    def __enter__(self) -> "Blocking":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.aclose()
+        self._runner.close()
+
+
+Connect = Callable[..., Any]
+
+
+def live_client(server: httpx.Client, **options: Any) -> EmbeddingClient:
+    """A client of the server that `server` knows."""
+    return EmbeddingClient(str(server.base_url), LIVE_TOKEN, **options)
