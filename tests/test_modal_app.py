@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import importlib
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -10,12 +12,13 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from embedding.model import Engine
 from embedding.serving import Service
 from embedding.settings import Settings
-from tests.cli import run
+from tests.cli import ROOT, run
 from tests.corpora import made_texts, write_jsonl
 from tests.live import TOKEN
 
@@ -92,18 +95,105 @@ def test_the_layers_of_the_model_come_before_those_of_the_code(modal_app: Loader
     assert serves(Path("model/__pycache__/weights.cpython-311.pyc"))
 
 
-def test_what_is_set_at_deploy_time_is_declared(modal_app: Loader) -> None:
-    app = modal_app(MIN_CONTAINERS="1", BUFFER_CONTAINERS="2", CPU_CORES="4", GPU="L4", PRECISION="float32")
+def test_what_is_chosen_is_declared(modal_app: Loader) -> None:
+    app = modal_app(MIN_CONTAINERS="1", BUFFER_CONTAINERS="2", CPU_CORES="4", GPU="L4,A10", PRECISION="float32")
 
     assert (app.SCALING["min_containers"], app.SCALING["buffer_containers"]) == (1, 2)
-    assert (app.CONTAINER["cpu"], app.CONTAINER["gpu"], app.CONTAINER["enable_memory_snapshot"]) == (4, "L4", False)
-    assert app.chosen(app.MODEL)["ENGINE"] == "torch"
-    assert app.chosen(app.MODEL)["PRECISION"] == "float32"
+    assert (app.CONTAINER["cpu"], app.CONTAINER["gpu"]) == ((4, 4), ["L4", "A10"])
+    assert app.SNAPSHOT["enable_memory_snapshot"] is False
+    assert (app.CHOICES.model["ENGINE"], app.CHOICES.model["PRECISION"]) == ("torch", "float32")
 
 
-def test_a_variable_that_is_no_number_is_named(modal_app: Loader) -> None:
-    with pytest.raises(SystemExit, match="MIN_CONTAINERS is 'one'"):
+def test_cores_and_memory_have_a_hard_limit_and_no_pool_more_threads_than_cores(modal_app: Loader) -> None:
+    app = modal_app(CPU_CORES="2.5")
+
+    request, limit = app.CONTAINER["memory"]
+
+    assert app.CONTAINER["cpu"] == (2.5, 2.5)
+    assert request < limit
+    pools = ("THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
+    assert {app.CHOICES.limits[name] for name in pools} == {"3"}
+
+
+def test_a_container_declares_what_was_chosen_where_it_was_deployed_from(
+    modal_app: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = modal_app(APP_NAME="papers", SERVER="1", BUCKET="mine", BUCKET_SECRET="keys", MAX_CLIENT_BATCH="7")
+    carried = here.carried(here.GIVEN)
+    for name in ("APP_NAME", "SERVER", "BUCKET", "BUCKET_SECRET", "MAX_CLIENT_BATCH"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(modal, "is_local", lambda: False)
+
+    there = modal_app(**carried)
+
+    assert there.app.name == "papers"
+    assert there.Server
+    assert list(there.bucket_mount()) == ["/bucket"]
+    assert there.CHOICES.limits["MAX_CLIENT_BATCH"] == "7"
+
+
+def test_a_wrong_choice_ends_the_deploy_with_one_line(modal_app: Loader) -> None:
+    with pytest.raises(SystemExit, match=r"^error: MIN_CONTAINERS is 'one', and must be a whole number of 0 or more.$"):
         modal_app(MIN_CONTAINERS="one")
+
+
+def test_it_is_deployed_from_a_machine_that_has_no_package_but_modal() -> None:
+    """All that is installed here and not by modal is out of reach."""
+    blocked = (
+        "pydantic numpy torch fastapi starlette onnxruntime tokenizers orjson pyarrow fsspec huggingface_hub filelock"
+    )
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({blocked.split()})); import modal_app; print(modal_app.app.name)"
+    )
+
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert told.stdout.splitlines()[-1:] == ["embedding"], told.stderr
+
+
+def call(app: ModuleType, *arguments: Any, **named: Any) -> Any:
+    """What `.embed.remote` gives, in this process."""
+    container = app.Embedding()
+    container.web.local()  # which loads; a local call of an async method does not
+
+    return asyncio.run(container.embed.local(*arguments, **named))
+
+
+def test_a_call_without_http_gives_the_vectors_that_http_gives(modal_app: Loader) -> None:
+    app = modal_app(auth_token=TOKEN, PRECISION="float32")
+
+    one, many = call(app, "lattice"), call(app, ["lattice", "lattice"], task="document")
+
+    assert one.shape == (96,)
+    assert many.shape == (2, 96)
+    assert one.dtype == many.dtype == np.float32
+    by_http = ask(app.Embedding().web.local(), Authorization=f"Bearer {TOKEN}").json()
+    assert np.allclose(one, by_http, atol=1e-6)
+    assert not np.allclose(one, many[0], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("   ",), "texts: must not be blank"),
+        ((["fine", ""],), r"texts\.1: must not be blank"),
+        ((7,), "texts: must be a string or a list of strings"),
+        (([],), "texts: .*at least 1"),
+        ((["a", "b", "c"],), "takes at most 2"),
+        (("a", "other"), "task: .*'query' or 'document'"),
+        (("half \ud800",), "surrogate"),
+    ],
+)
+def test_a_call_without_http_refuses_what_http_refuses(modal_app: Loader, arguments: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        call(modal_app(MAX_CLIENT_BATCH="2"), *arguments)
+
+
+def test_a_call_without_http_refuses_to_cut_a_text_when_asked(modal_app: Loader) -> None:
+    with pytest.raises(ValueError, match=r"texts\.1: .*tokens"):
+        call(modal_app(), ["short", "long " * 500], truncate=False)
 
 
 class Method:
@@ -183,4 +273,4 @@ def test_torch_without_a_card_keeps_torch_and_the_weights(modal_app: Loader) -> 
     app = modal_app(ENGINE="torch")
 
     assert "rm -rf" not in app.PREPARE
-    assert "PRECISION" not in app.chosen(app.MODEL)
+    assert "PRECISION" not in app.CHOICES.model
