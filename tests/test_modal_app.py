@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextvars import ContextVar, copy_context
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from embedding.settings import Settings
 from tests.cli import ROOT, run
 from tests.corpora import made_texts, write_jsonl
 from tests.live import TOKEN
+from tests.test_modal_jobs import Entries
 
 modal = pytest.importorskip("modal")
 pytestmark = pytest.mark.filterwarnings("ignore:.* executing locally:UserWarning")
@@ -232,28 +234,117 @@ def on_disk(modal_app: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return app
 
 
+@pytest.fixture
+def containers(on_disk: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Method:
+    """The method of the class Corpus that embeds, with threads for containers."""
+    real = on_disk.Corpus
+    embeds = Method(real(precision="float32").embed)
+    stand_in = SimpleNamespace(describe=Method(real(precision="float32").describe), embed=embeds)
+    monkeypatch.setattr(on_disk, "Corpus", lambda precision: stand_in)
+    return embeds
+
+
+def files_under(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def papers(tmp_path: Path) -> Path:
+    return write_jsonl(tmp_path / "papers.jsonl", [{"text": text} for text in made_texts(60)])
+
+
+@pytest.fixture
+def here(papers: Path, tmp_path: Path) -> dict[str, bytes]:
+    """What one machine makes of the papers."""
+    done = run("embed", str(papers), "--output", str(tmp_path / "here"), "--shard-chars", "800")
+    assert done.returncode == 0, done.stderr
+    return files_under(tmp_path / "here")
+
+
+@pytest.mark.usefixtures("containers")
 def test_a_corpus_in_containers_gives_the_files_that_one_machine_gives(
-    on_disk: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    on_disk: ModuleType, tmp_path: Path, papers: Path, here: dict[str, bytes]
 ) -> None:
-    app = on_disk
-    corpus = write_jsonl(tmp_path / "papers.jsonl", [{"text": text} for text in made_texts(60)])
-    real = app.Corpus
-
-    def stand_in(precision: str) -> SimpleNamespace:
-        container = real(precision=precision)
-        return SimpleNamespace(describe=Method(container.describe), embed=Method(container.embed))
-
-    monkeypatch.setattr(app, "Corpus", stand_in)
-    well, words = app.embed_corpus.local(str(corpus), "there", {"shard_chars": 800}, containers=100)
-    here = run("embed", str(corpus), "--output", str(tmp_path / "here"), "--shard-chars", "800")
+    well, words = on_disk.embed_corpus.local(str(papers), "there", {"shard_chars": 800}, containers=100)
 
     assert well, words
-    assert here.returncode == 0, here.stderr
     assert "60 documents" in words
-    files = {path.relative_to(tmp_path / "here") for path in (tmp_path / "here").rglob("*") if path.is_file()}
-    assert len(files) > 5
-    for path in files:
-        assert (tmp_path / "there" / path).read_bytes() == (tmp_path / "here" / path).read_bytes(), path
+    assert "container-hours, about $0.00 so far at list prices" in words
+    assert len(here) > 5
+    assert files_under(tmp_path / "there") == here
+
+
+def test_a_driver_that_is_replaced_goes_on_with_no_shard_twice_or_missing(
+    on_disk: ModuleType, containers: Method, tmp_path: Path, papers: Path, here: dict[str, bytes]
+) -> None:
+    embedded: list[str] = []
+    map_all = containers.starmap
+
+    def taken_away(calls: AsyncIterator[Any], *, order_outputs: bool) -> Iterator[Any]:
+        """Two shards are done and told, a third is done and not told, when the driver goes."""
+        for number, arguments in enumerate(asyncio.run(collected(calls))):
+            answer = containers._call(*arguments)
+            if number == 2:
+                raise SystemExit
+            yield answer
+
+    def embed(job: Any, shard: Any, folder: Path) -> Any:
+        embedded.append(shard.name)
+        return real(job, shard, folder)
+
+    real, containers._call = containers._call, embed
+    containers.starmap = taken_away
+    with pytest.raises(SystemExit):
+        on_disk.embed_corpus.local(str(papers), "there", {"shard_chars": 800})
+    assert len(embedded) == 3
+    containers.starmap = map_all
+    well, words = on_disk.embed_corpus.local(str(papers), "there", {"shard_chars": 800})
+
+    assert well, words
+    assert len(embedded) == len(set(embedded)) > 5
+    assert files_under(tmp_path / "there") == here
+
+
+def test_of_two_drivers_on_one_output_the_second_is_told_whose_it_is(
+    on_disk: ModuleType, containers: Method, tmp_path: Path, papers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = write_jsonl(tmp_path / "other.jsonl", [{"text": text} for text in made_texts(20)])
+    job: ContextVar[str] = ContextVar("job")
+    monkeypatch.setattr(on_disk, "board", Entries())
+    monkeypatch.setattr(modal, "current_function_call_id", job.get)
+    monkeypatch.setattr("embedding.on_modal.driver.is_over", lambda job: False)
+    map_all, answers = containers.starmap, []
+
+    def meanwhile(calls: AsyncIterator[Any], *, order_outputs: bool) -> Iterator[Any]:
+        """While the first job runs, a second comes, of another input."""
+        for number, answer in enumerate(map_all(calls, order_outputs=order_outputs)):
+            if number == 1:
+                answers.append(in_job("fc-2", other))
+            yield answer
+
+    def in_job(name: str, address: Path) -> Any:
+        def embed() -> Any:
+            job.set(name)
+            return on_disk.embed_corpus.local(str(address), "there", {"shard_chars": 800})
+
+        return copy_context().run(embed)
+
+    containers.starmap = meanwhile
+    answers.append(in_job("fc-1", papers))
+
+    assert answers[0] == (
+        False,
+        "the job fc-1 is writing to there. Wait for it, cancel it, or choose another --output.",
+    )
+    assert answers[1][0], answers[1][1]
+    assert "60 documents" in answers[1][1]
+
+
+def test_a_job_that_counts_on_another_model_is_refused(on_disk: ModuleType, papers: Path) -> None:
+    well, words = on_disk.embed_corpus.local(str(papers), "there", model={"MODEL_ID": "me/other"})
+
+    assert not well
+    assert "not me/other. Deploy it anew" in words
 
 
 def test_an_input_that_can_not_be_read_is_no_reason_to_try_again(on_disk: ModuleType, tmp_path: Path) -> None:
@@ -265,8 +356,10 @@ def test_an_input_that_can_not_be_read_is_no_reason_to_try_again(on_disk: Module
 
 @pytest.mark.parametrize("output", ["/home/me/vectors", "../vectors", "a/../../b", "."])
 def test_an_output_that_is_not_on_the_volume_is_refused(modal_app: Loader, output: str) -> None:
+    app = modal_app()
+
     with pytest.raises(SystemExit, match="must be the name of a folder"):
-        modal_app().main.info.raw_f("papers.parquet", output)
+        app.main.info.raw_f("papers.parquet", output)
 
 
 def test_torch_without_a_card_keeps_torch_and_the_weights(modal_app: Loader) -> None:

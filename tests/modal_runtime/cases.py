@@ -48,7 +48,9 @@ def test_the_class_declares_its_size_and_how_it_scales(deployed):
     assert function.is_class
     assert function.checkpointing_enabled
     assert (function.max_concurrent_inputs, function.target_concurrent_inputs) == (64, 16)
-    assert (function.resources.milli_cpu, function.resources.memory_mb) == (2000, 1536)
+    resources = function.resources
+    assert (resources.milli_cpu, resources.milli_cpu_max) == (2000, 2000)
+    assert (resources.memory_mb, resources.memory_mb_max) == (MEMORY_MB, MEMORY_LIMIT_MB)
     assert function.resources.gpu_config.gpu_type == ""
     assert function.autoscaler_settings.scaledown_window == 300
     assert (function.autoscaler_settings.min_containers, function.autoscaler_settings.max_containers) == (0, 20)
