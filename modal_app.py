@@ -215,7 +215,6 @@ if CHOICES.server:
         port=PORT,
         unauthenticated=not CHOICES.proxy_auth,
         target_concurrency=CHOICES.target_requests,
-        max_concurrency=CHOICES.max_requests,
         routing_region=CHOICES.routing_region or "us-east",
         compute_region=CHOICES.region or None,
         exit_grace_period=30,
