@@ -17,7 +17,7 @@ from embedding.telemetry import configure_logging
 
 SECRETS = {"auth_token", "hf_token"}  # by environment only: a command line is there for all to see
 # What concerns the model, whatever is done with it; the rest of Settings is about serving it.
-MODEL_OPTIONS = ("model_id", "model_revision", "demo", "engine", "precision", "log_level")
+MODEL_OPTIONS = ("model_id", "model_revision", "demo", "engine", "threads", "precision", "log_level")
 FLAGS = {"model_id": "model", "model_revision": "revision"}
 DESCRIPTION = "Every option is also an environment variable (in brackets); a flag wins."
 EPILOG = "Secrets come by environment only: auth_token (which serve needs, except with --demo) and HF_TOKEN."

@@ -10,7 +10,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from embedding.model.encoder import OnnxEncoder
-from embedding.model.errors import UnknownPrecision
+from embedding.model.errors import UnknownPrecision, UnknownToken
 from embedding.model.onnx_engine import OnnxEngine
 from embedding.model.ragged import attention_length, group_by_length
 from tests.tiny_gemma import VOCABULARY
@@ -69,8 +69,9 @@ def test_a_text_out_of_bounds_is_refused(prepared_demo: Path) -> None:
         encoder.embed([[101], []])
     with pytest.raises(ValueError, match="text 0 has 257 tokens"):
         encoder.embed([[101] * 257])
-    with pytest.raises(ValueError, match="outside"):
-        encoder.embed([[30522]])
+    with pytest.raises(UnknownToken) as caught:
+        encoder.embed([[101], [30522]])
+    assert caught.value.indices == (1,)
 
 
 def test_a_precision_not_offered_is_named(prepared_demo: Path) -> None:

@@ -14,7 +14,7 @@ from embedding.api.errors import add_error_handlers
 from embedding.api.log import RequestLog
 from embedding.api.page import page_router
 from embedding.model import load_engine
-from embedding.serving import Service
+from embedding.serving import Limits, Service
 from embedding.settings import Settings
 
 DESCRIPTION = "Turns text into vectors. Every endpoint but `/health` and `/status` asks for the token."
@@ -22,11 +22,7 @@ DESCRIPTION = "Turns text into vectors. Every endpoint but `/health` and `/statu
 
 def create_service(settings: Settings) -> Service:
     """The service without its HTTP side, which has no use for a token."""
-    return Service(
-        partial(load_engine, settings),
-        max_batch_tokens=settings.max_batch_tokens,
-        max_concurrent_requests=settings.max_concurrent_requests,
-    )
+    return Service(partial(load_engine, settings), Limits.of(settings))
 
 
 def create_app(settings: Settings, service: Service | None = None) -> FastAPI:

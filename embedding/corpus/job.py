@@ -77,7 +77,7 @@ def describe(engine: Engine, name: str, folder: Path) -> Model:
         engine=info.engine,
         precision=info.precision,
         dimension=info.dimension,
-        max_tokens=info.max_tokens,
+        max_tokens=info.task_max_tokens["document"],
         prompt=prompt,
         prompt_tokens=bare.total,
         fidelity=info.fidelity,

@@ -9,7 +9,7 @@ from statistics import median
 import numpy as np
 import onnxruntime as ort
 
-from embedding.model.errors import UnknownPrecision
+from embedding.model.errors import UnknownPrecision, UnknownToken
 from embedding.model.fetch.manifest import EXACT, Manifest, read_manifest
 from embedding.model.machine import available_cores
 from embedding.model.ragged import Text, group_by_length, ragged_batch
@@ -42,16 +42,15 @@ class OnnxEncoder:
         self._session = _session(folder / f"{self.precision}.onnx", self.threads)
 
     def embed(self, batch: Sequence[Text]) -> np.ndarray:
-        """Vectors (texts, dimension) in float32, for texts of 1 to `max_tokens` token ids; ValueError for other texts.
+        """Vectors (texts, dimension) in float32, for texts of 1 to `max_tokens` token ids.
 
-        A text's vector does not depend on the texts beside it.
+        A text's vector does not depend on the texts beside it. Raises ValueError for a text of another length, and
+        UnknownToken for one with an id outside the vocabulary.
         """
         self._check(batch)
         vectors = np.empty((len(batch), self.dimension), np.float32)
         for run in group_by_length([len(text) for text in batch]):
             vectors[run] = self._run(self._session, self._table, [batch[i] for i in run])
-        if not np.isfinite(vectors).all():
-            raise ArithmeticError("a vector is not finite, and is not served")
         return vectors
 
     def _choose(self, precision: str) -> str:
@@ -98,8 +97,10 @@ class OnnxEncoder:
         for i, text in enumerate(batch):
             if not 0 < len(text) <= self.max_tokens:
                 raise ValueError(f"text {i} has {len(text)} tokens, not 1 to {self.max_tokens}")
-            if not 0 <= min(text) <= max(text) < self._table.vocabulary_size:
-                raise ValueError(f"text {i} has a token id outside 0 to {self._table.vocabulary_size - 1}")
+        if unknown := [
+            i for i, text in enumerate(batch) if not 0 <= min(text) <= max(text) < self._table.vocabulary_size
+        ]:
+            raise UnknownToken(unknown)
 
 
 def _session(path: Path, threads: int) -> ort.InferenceSession:

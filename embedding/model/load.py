@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
+from embedding.model.checked import CheckedEngine
 from embedding.model.engine import Engine, Task
 from embedding.model.errors import ModelUnavailable
 from embedding.model.fetch.manifest import is_prepared
@@ -26,7 +27,7 @@ def load_engine(settings: Settings, report: Report = to_nobody) -> Engine:
     try:
         folder = fetch_and_prepare(settings, report)
         report("loading the model", None)
-        engine = _load(folder, settings)
+        engine = CheckedEngine(_load(folder, settings))
     except (ModelUnavailable, SettingsError):
         raise
     except Exception as error:
@@ -88,9 +89,9 @@ def _load(folder: Path, settings: Settings) -> Engine:
     if not is_prepared(folder):
         from embedding.model.torch_engine import TorchEngine
 
-        return TorchEngine(folder, settings.model_id, settings.precision)
+        return TorchEngine(folder, settings.model_id, settings.precision, settings.threads)
     if settings.engine == "torch":
         raise ModelUnavailable(f"{folder} is prepared for the onnx engine; for torch, name the model itself.")
     from embedding.model.onnx_engine import OnnxEngine
 
-    return OnnxEngine(folder, settings.precision)
+    return OnnxEngine(folder, settings.precision, settings.threads)

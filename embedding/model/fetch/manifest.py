@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from embedding.model.engine import Task
 from embedding.model.errors import InvalidArtifact
 
-FORMAT = 3
+FORMAT = 4
 EXACT = "float32"
 PRECISIONS = ("int8", EXACT)
 MANIFEST = "manifest.json"
@@ -31,22 +32,39 @@ class Fidelity:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class TokenizerSettings:
+    """What a model says about its tokenizer for one task, beyond its vocabulary and its rules."""
+
+    max_tokens: int | None
+    """Tokens that the model reads of one text, the special ones included; None: all."""
+    truncation_side: str = "right"
+    """The end of a longer text that is cut off: `left` or `right`."""
+    add_special_tokens: bool = True
+    split_special_tokens: bool = False
+    """Whether a special token that a text spells out is read as ordinary characters."""
+
+
 @dataclass(frozen=True)
 class Manifest:
-    """The contents of `manifest.json`; `fidelity` and `files` are by precision and by name."""
+    """The contents of `manifest.json`; `tokenizer`, `fidelity` and `files` are by task, by precision and by name."""
 
     format: int
     source: str
     revision: str | None
     dimension: int
     matryoshka_dimensions: Sequence[int]
-    max_tokens: int
-    lowercase: bool
+    tokenizer: Mapping[Task, TokenizerSettings]
     pooling: str
     prompts: Mapping[str, str]
     fidelity: Mapping[str, Fidelity]
     tools: Mapping[str, str]
     files: Mapping[str, str]
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens that the graph reads of a text at most, under either task."""
+        return max(settings.max_tokens or 0 for settings in self.tokenizer.values())
 
     @property
     def precisions(self) -> list[str]:
@@ -68,7 +86,8 @@ def read_manifest(folder: Path) -> Manifest:
     if fields.get("format") != FORMAT:
         raise InvalidArtifact(f"{folder} has format {fields.get('format')}, this version reads {FORMAT}")
     fidelity = {precision: Fidelity(**report) for precision, report in fields.pop("fidelity").items()}
-    manifest = Manifest(fidelity=fidelity, **fields)
+    tokenizer = {task: TokenizerSettings(**settings) for task, settings in fields.pop("tokenizer").items()}
+    manifest = Manifest(fidelity=fidelity, tokenizer=tokenizer, **fields)
     missing = [name for name in manifest.files if not (folder / name).exists()]
     if missing:
         raise InvalidArtifact(f"{folder} lacks {', '.join(missing)}")

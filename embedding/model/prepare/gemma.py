@@ -15,23 +15,25 @@ from embedding.model.prepare.checkpoint import Checkpoint, require
 from embedding.model.prepare.graph import Graph
 from embedding.model.prepare.linear import Linear
 from embedding.model.prepare.ragged_inputs import RaggedInputs
+from embedding.model.ragged import attention_length
 
 
-def check(config: Mapping[str, Any]) -> None:
+def check(config: Any) -> None:
     """Raises UnsupportedModel where the config asks for what this graph does not do."""
-    require(bool(config.get("use_bidirectional_attention")), "Gemma 3 with causal attention")
-    require(config["num_key_value_heads"] == 1, "more than one key/value head")
-    require(config.get("hidden_activation") == "gelu_pytorch_tanh", f"activation {config.get('hidden_activation')}")
-    require(not config.get("attention_bias"), "attention with biases")
-    require(not config.get("attn_logit_softcapping"), "attention with capped logits")
-    require(not config.get("rope_scaling"), "scaled rotary embedding")
-    ropes = (config.get("rope_parameters") or {}).values()
-    require(all(rope.get("rope_type", "default") == "default" for rope in ropes), "scaled rotary embedding")
+    require(bool(config.use_bidirectional_attention), "Gemma 3 with causal attention (use_bidirectional_attention)")
+    require(config.num_key_value_heads == 1, f"more than one key/value head ({config.num_key_value_heads})")
+    require(config.hidden_activation == "gelu_pytorch_tanh", f"activation {config.hidden_activation}")
+    require(not config.attention_bias, "attention with biases (attention_bias)")
+    require(not config.attn_logit_softcapping, "attention with capped logits (attn_logit_softcapping)")
+    for rope in (config.rope_parameters[kind] for kind in set(config.layer_types)):
+        kind = rope.get("rope_type", "default")
+        require(kind == "default", f"scaled rotary embedding (rope_type {kind})")
+        require(rope.get("partial_rotary_factor", 1) == 1, "partial rotary embedding (partial_rotary_factor)")
 
 
 def embedding_table(checkpoint: Checkpoint) -> np.ndarray:
     """The vectors of the vocabulary, (vocabulary, dimension), scaled as the encoder reads them."""
-    return checkpoint.tensors["embed_tokens.weight"] * np.float32(checkpoint.config["hidden_size"] ** 0.5)
+    return checkpoint.tensors["embed_tokens.weight"] * np.float32(checkpoint.config.hidden_size**0.5)
 
 
 def encoder(graph: Graph, inputs: RaggedInputs, checkpoint: Checkpoint, linear: Linear) -> str:
@@ -54,17 +56,19 @@ class _Gemma:
     def __init__(self, graph: Graph, inputs: RaggedInputs, checkpoint: Checkpoint, linear: Linear) -> None:
         self.graph, self.inputs, self.linear = graph, inputs, linear
         self.config, self.tensors = checkpoint.config, checkpoint.tensors
-        self.heads: int = self.config["num_attention_heads"]
-        self.head: int = self.config["head_dim"]
-        # transformers halves the window for bidirectional attention: 512 lets a token see those up to 256 away
-        windows = {"full_attention": 0, "sliding_attention": self.config["sliding_window"] // 2 + 1}
-        kinds = set(self.config["layer_types"])
+        self.heads: int = self.config.num_attention_heads
+        self.head: int = self.config.head_dim
+        self.kinds = self.config.layer_types[: checkpoint.layers]
+        # For bidirectional attention transformers halves the file's window: 512 becomes 257, which lets a token see
+        # those up to 256 away.
+        windows = {"full_attention": 0, "sliding_attention": self.config.sliding_window}
+        kinds = set(self.kinds)
         self.biases = {kind: inputs.bias(windows[kind]) for kind in kinds}
-        self.rotations = {kind: self._rotation(kind, checkpoint.max_tokens) for kind in kinds}
+        self.rotations = {kind: self._rotation(kind, attention_length(checkpoint.max_tokens)) for kind in kinds}
 
     def encode(self) -> str:
         branch, residual = "", self.inputs.rows
-        for i, kind in enumerate(self.config["layer_types"]):
+        for i, kind in enumerate(self.kinds):
             layer = self._read_layer(i)
             x, residual = self._join(branch, residual, layer.norms["input"])
             branch = self._attention(i, kind, x, layer)
@@ -103,7 +107,7 @@ class _Gemma:
         q, k, v = graph.ops("Split", texts, split, outputs=3, axis=-1)
         q = self._reshape(self._norm(self._reshape(q, 0, 0, self.heads, self.head), layer.norms["q"]), 0, 0, dimension)
         q, k = self._rotate(q, kind, self.heads), self._rotate(self._norm(k, layer.norms["k"]), kind, 1)
-        scale = self.config["query_pre_attn_scalar"] ** -0.5
+        scale = self.config.query_pre_attn_scalar**-0.5
         scores = graph.fused("FusedMatMul", self._reshape(q, 0, -1, self.head), k, transB=1, alpha=scale)
         # (texts, tokens × heads, tokens) and back: the bias is the same for every head
         scores = graph.op("Reshape", scores, self.inputs.by_head(self.heads))
@@ -126,7 +130,7 @@ class _Gemma:
         return self.tensors[f"{name}.weight"] + np.float32(1)
 
     def _norm(self, x: str, factor: np.ndarray) -> str:
-        eps = self.config["rms_norm_eps"]
+        eps = self.config.rms_norm_eps
         return self.graph.op("SimplifiedLayerNormalization", x, self.graph.constant(factor), axis=-1, epsilon=eps)
 
     def _join(self, branch: str, residual: str, factor: np.ndarray) -> tuple[str, str]:
@@ -138,16 +142,13 @@ class _Gemma:
             *(branch, residual, self.graph.constant(factor)),
             outputs=4,
             domain="com.microsoft",
-            epsilon=self.config["rms_norm_eps"],
+            epsilon=self.config.rms_norm_eps,
         )
         return outputs[0], outputs[3]
 
     def _rotation(self, kind: str, positions: int) -> tuple[str, str]:
         """The cosines and sines of a kind of layer, (positions, head / 2) each."""
-        if self.config.get("rope_parameters"):
-            base = self.config["rope_parameters"][kind]["rope_theta"]
-        else:
-            base = self.config["rope_theta" if kind == "full_attention" else "rope_local_base_freq"]
+        base = self.config.rope_parameters[kind]["rope_theta"]
         exponents = np.arange(0, self.head, 2, dtype=np.float32) / np.float32(self.head)
         angles = np.arange(positions, dtype=np.float32)[:, None] * (np.float32(1) / np.float32(base) ** exponents)
         return self.graph.constant(np.cos(angles)), self.graph.constant(np.sin(angles))

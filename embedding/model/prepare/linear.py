@@ -73,7 +73,7 @@ class Int8:
     def __init__(self, graph: Graph, statistics: Mapping[str, Statistics]) -> None:
         self.graph, self.statistics = graph, statistics
         self._balances: dict[str, Balance] = {}
-        self.fine: list[str] = []
+        self.sites_in_16_bits: list[str] = []
 
     def divisor(self, site: str, weight: np.ndarray, parts: Parts = (), tiles: int = 1) -> np.ndarray:
         self._balances[site] = balance(self.statistics[site], weight, parts, tiles)
@@ -104,7 +104,7 @@ class Int8:
 
     def _is_fine(self, site: str, found: Balance) -> bool:
         if found.input_error > FINE_ABOVE:
-            self.fine.append(site)
+            self.sites_in_16_bits.append(site)
         return found.input_error > FINE_ABOVE
 
     def _integers(self, site: str, weight: np.ndarray, divisor: np.ndarray) -> tuple[str, np.ndarray]:

@@ -6,11 +6,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from embedding.model.encoder import OnnxEncoder
+import numpy as np
+
+from embedding.model.engine import Task
 from embedding.model.errors import ModelUnavailable, UnsupportedModel
 from embedding.model.fetch.manifest import (
     FORMAT,
@@ -24,15 +28,21 @@ from embedding.model.fetch.manifest import (
     write_manifest,
 )
 from embedding.model.matryoshka import matryoshka_dimensions
+from embedding.model.onnx_engine import OnnxEngine
 from embedding.model.prepare import fidelity
 from embedding.model.prepare.build import build, dimension, encoder_of, first_layer
 from embedding.model.prepare.calibrate import calibrate
 from embedding.model.prepare.checkpoint import Checkpoint, read_checkpoint
 from embedding.model.prepare.graph import Graph
 from embedding.model.prepare.linear import Float32, Int8
+from embedding.model.prepare.tokens import check_tokens, text_beyond
 from embedding.model.progress import Report, to_nobody
+from embedding.model.reference import load_reference
 from embedding.model.table import Table, write, write_quantized
-from embedding.model.tokenizer import load_tokenizer
+from embedding.model.tokenizer import Tokenizer, load_tokenizers
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 COMMIT = re.compile("[0-9a-f]{40}")  # what the hub's cache names a snapshot's folder by
 TOOLS = ("onnx", "onnxruntime", "tokenizers", "numpy", "sentence-transformers", "transformers", "torch")
@@ -64,14 +74,23 @@ def prepare(
     _refuse_to_replace(output, source.resolve())
     with _whole_or_nothing(output) as folder:
         commit = source.name if COMMIT.fullmatch(source.name) else revision
+        wanted = [precision] if precision in PRECISIONS else PRECISIONS
+        report("loading the model", 0.0)
+        model = load_reference(source)
         try:
-            model = read_checkpoint(source)
-            encoder_of(model)
-            wanted = [precision] if precision in PRECISIONS else PRECISIONS
-            manifest = _write(folder, model, source_id or str(source), commit, wanted, report)
+            checkpoint = read_checkpoint(model)
+            encoder_of(checkpoint)
+            manifest = _write_tokenizer(folder, model, checkpoint, source_id or str(source), commit)
+            tokenizers = load_tokenizers(folder, manifest)
+            check_tokens(model, tokenizers)
+            _write_graphs(folder, checkpoint, tokenizers, wanted, report)
         except (KeyError, AttributeError, FileNotFoundError) as error:
             raise UnsupportedModel(f"the model lacks what the onnx engine looks for: {error!r}") from error
-        manifest = _check(folder, manifest, source, wanted, report)
+        beyond = {tokenizer.max_tokens: (task, text_beyond(tokenizer)) for task, tokenizer in tokenizers.items()}
+        texts = fidelity.alternating(fidelity.sentences()[1]) + list(beyond.values())
+        report(f"reference: {len(texts)} texts by SentenceTransformer", 0.6)
+        expected = fidelity.reference_vectors(model, texts)
+        manifest = _check(folder, manifest, texts, expected, wanted, report)
         write_manifest(manifest, folder)
     return manifest
 
@@ -98,62 +117,76 @@ def _whole_or_nothing(output: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write(
-    folder: Path, model: Checkpoint, source_id: str, revision: str | None, wanted: Sequence[str], report: Report
+def _write_tokenizer(
+    folder: Path, model: "SentenceTransformer", checkpoint: Checkpoint, source_id: str, revision: str | None
 ) -> Manifest:
-    """Writes all files but the manifest; float32 in any case, for int8 is calibrated on it."""
-    report("tokenizer and float32", 0.0)
-    shutil.copyfile(model.folder / TOKENIZER, folder / TOKENIZER)
-    manifest = Manifest(
+    """Writes the tokenizer as the model has it once loaded, and returns the manifest."""
+    backend = deepcopy(model.tokenizer.backend_tokenizer)
+    backend.no_truncation()
+    backend.no_padding()
+    backend.save(str(folder / TOKENIZER), pretty=False)
+    return Manifest(
         format=FORMAT,
         source=source_id,
         revision=revision,
-        dimension=dimension(model),
-        matryoshka_dimensions=matryoshka_dimensions(model.config["model_type"], dimension(model)),
-        max_tokens=model.max_tokens,
-        lowercase=model.lowercase,
-        pooling=model.pooling,
-        prompts=dict(model.prompts),
+        dimension=dimension(checkpoint),
+        matryoshka_dimensions=matryoshka_dimensions(checkpoint.config.model_type, dimension(checkpoint)),
+        tokenizer=checkpoint.tokenizer,
+        pooling=checkpoint.pooling,
+        prompts={name: prompt or "" for name, prompt in model.prompts.items()},
         fidelity={},
         tools={tool: version(tool) for tool in TOOLS},
         files={},
     )
+
+
+def _write_graphs(
+    folder: Path, checkpoint: Checkpoint, tokenizers: Mapping[Task, Tokenizer], wanted: Sequence[str], report: Report
+) -> None:
+    """Writes graphs and tables; float32 in any case, for int8 is calibrated on it."""
+    report("float32", 0.05)
     graph = Graph()
     plain = Float32(graph)
-    build(folder / "float32.onnx", model, graph, plain)
+    build(folder / "float32.onnx", checkpoint, graph, plain)
     graph = Graph()
-    build(folder / "float32.trial.onnx", first_layer(model), graph, Float32(graph))
-    table = encoder_of(model).embedding_table(model)
+    build(folder / "float32.trial.onnx", first_layer(checkpoint), graph, Float32(graph))
+    table = encoder_of(checkpoint).embedding_table(checkpoint)
     write(folder, "float32", table)
     if "int8" in wanted:
         write_quantized(folder, "int8", table)
         del table
-        _write_int8(folder, model, manifest, plain.inputs, report)
-    return manifest
+        _write_int8(folder, checkpoint, tokenizers["query"], plain.inputs, report)
 
 
-def _write_int8(folder: Path, model: Checkpoint, manifest: Manifest, inputs: Mapping[str, str], report: Report) -> None:
+def _write_int8(
+    folder: Path, checkpoint: Checkpoint, tokenizer: Tokenizer, inputs: Mapping[str, str], report: Report
+) -> None:
     report("int8: calibration", 0.1)
-    tokens = load_tokenizer(folder, manifest).tokenize(fidelity.sentences()[0], "query", prompt="")
-    seen = calibrate(folder / "float32.onnx", inputs, Table(folder, "float32"), [text.ids for text in tokens])
+    tokens = tokenizer.tokenize(fidelity.sentences()[0], prompt="")
+    ids = [text.ids for text in tokens if text.ids]
+    seen = calibrate(folder / "float32.onnx", inputs, Table(folder, "float32"), ids)
     report("int8: quantization", 0.2)
     graph = Graph()
     whole = Int8(graph, seen)
-    build(folder / "int8.onnx", model, graph, whole)
+    build(folder / "int8.onnx", checkpoint, graph, whole)
     graph = Graph()
-    build(folder / "int8.trial.onnx", first_layer(model), graph, Int8(graph, seen))
-    report(f"int8: {len(whole.fine)} of {len(seen)} linear layers need 16-bit inputs", 0.6)
+    build(folder / "int8.trial.onnx", first_layer(checkpoint), graph, Int8(graph, seen))
+    report(f"int8: {len(whole.sites_in_16_bits)} of {len(seen)} linear layers need 16-bit inputs", 0.6)
 
 
-def _check(folder: Path, manifest: Manifest, source: Path, wanted: Sequence[str], report: Report) -> Manifest:
-    """Compares each precision with the reference; keeps the files of those offered."""
-    texts = fidelity.sentences()[1]
-    report(f"reference: {len(texts)} sentences by SentenceTransformer", 0.6)
-    expected = fidelity.reference(source, texts)
+def _check(
+    folder: Path,
+    manifest: Manifest,
+    texts: Sequence[fidelity.TaskText],
+    expected: np.ndarray,
+    wanted: Sequence[str],
+    report: Report,
+) -> Manifest:
+    """Compares each precision with the expected vectors; keeps the files of those offered."""
     reports: dict[str, Fidelity] = {}
     for precision in wanted:
         trial = replace(manifest, fidelity={precision: Fidelity(1, 1, 1, 1, 0, offered=True)})
-        reports[precision] = fidelity.check(OnnxEncoder(folder, precision, manifest=trial), texts, expected)
+        reports[precision] = fidelity.check(OnnxEngine(folder, precision, manifest=trial), texts, expected)
         report(f"{precision}: {_summary(reports[precision])}", 0.9)
     kept = [precision for precision in wanted if reports[precision].offered]
     if not kept:
