@@ -42,6 +42,11 @@ def modal_app(tiny_gemma: Path, monkeypatch: pytest.MonkeyPatch) -> Loader:
     return load
 
 
+async def get(app: Any, path: str, **headers: str) -> httpx.Response:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://modal") as client:
+        return await client.get(path, headers=headers)
+
+
 def ask(app: Any, path: str = "/predict", **headers: str) -> httpx.Response:
     async def post() -> httpx.Response:
         transport = httpx.ASGITransport(app=app)
@@ -191,6 +196,23 @@ def test_a_call_without_http_gives_the_vectors_that_http_gives(modal_app: Loader
 def test_a_call_without_http_refuses_what_http_refuses(modal_app: Loader, arguments: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         call(modal_app(MAX_CLIENT_BATCH="2"), *arguments)
+
+
+def test_a_call_without_http_is_no_larger_than_a_request_may_be(modal_app: Loader) -> None:
+    with pytest.raises(ValueError, match=r"texts: 2000 bytes, and a call takes at most 1000 \(MAX_BODY_BYTES\)"):
+        call(modal_app(MAX_BODY_BYTES="1000"), ["a" * 1000, "b" * 1000])
+
+
+def test_the_container_computes_with_the_threads_that_were_chosen(
+    modal_app: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = modal_app(auth_token=TOKEN, CPU_CORES="1")
+    for name, value in app.CHOICES.limits.items():
+        monkeypatch.setenv(name, value)
+
+    served = app.Embedding().web.local()
+
+    assert asyncio.run(get(served, "/info", Authorization=f"Bearer {TOKEN}")).json()["threads"] == 1
 
 
 def test_a_call_without_http_refuses_to_cut_a_text_when_asked(modal_app: Loader) -> None:
