@@ -17,19 +17,24 @@ from tests.browser import chromium
 from tests.corpora import Corpus
 from tests.live import live
 
-# One cache for all tests, in this process and in those they start: what is prepared once is prepared.
-os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hf-home-")
+# One cache for all tests, in all workers and in the processes they start: a model is prepared once.
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if not IS_WORKER:
+    os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hf-home-")
 OPTIONS = {*Settings.model_fields, *CorpusSettings.model_fields, "hf_endpoint", "hf_hub_offline"}
 
 
 @pytest.fixture(autouse=True, scope="session")
-def clean_environment() -> Iterator[None]:
+def clean_environment() -> None:
     """The options of whoever runs the tests are not the tests' options."""
     for name in list(os.environ):
         if name.lower() in OPTIONS:
             del os.environ[name]
-    yield
-    shutil.rmtree(os.environ["HF_HOME"])
+
+
+def pytest_unconfigure() -> None:
+    if not IS_WORKER:
+        shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
