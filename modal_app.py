@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from embedding.corpus import Job, Model, Shard, ShardReport
+    from embedding.model import Task
 
 HERE = Path(__file__).parent
 
@@ -83,8 +84,9 @@ def pinned(*names: str) -> list[str]:
 
 def serves(path: Path) -> bool:
     """Whether a file of embedding/ has no part in preparing a model: a change of it prepares none anew."""
-    prepares = path.parts[0] in ("model", "__init__.py", "settings.py", "telemetry.py", "requirements.txt")
-    return not prepares or "__pycache__" in path.parts
+    prepares = path.parts[0] in ("model", "__init__.py", "settings.py", "requirements.txt")
+    logs = path.as_posix() in ("telemetry/__init__.py", "telemetry/logs.py")
+    return not (prepares or logs) or "__pycache__" in path.parts
 
 
 # The model goes into the image, so that a container neither downloads nor prepares: in one step with what only
@@ -150,11 +152,11 @@ class Embedding:
         from embedding.api.app import create_service
         from embedding.model import warm_up
         from embedding.settings import Settings
-        from embedding.telemetry import configure_logging
+        from embedding.telemetry.logs import configure_logging
 
         imported = time.perf_counter()
         self.settings = Settings.read(auth_token="", hf_token="")
-        configure_logging(self.settings.log_level)
+        configure_logging(self.settings.log_level, self.settings.log_format)
         self.service = create_service(self.settings)
         engine = self.service.load_now()
         loaded = time.perf_counter()
@@ -181,7 +183,7 @@ class Embedding:
 
     @modal.method()
     async def embed(
-        self, texts: str | list[str], task: str = "query", *, truncate: bool = True
+        self, texts: str | list[str], task: "Task" = "query", *, truncate: bool = True
     ) -> "NDArray[np.float32]":
         """What `/predict` gives, for callers with access to this workspace: a vector for a text, rows for a list.
 
@@ -190,10 +192,6 @@ class Embedding:
         from embedding.on_modal.calls import embed
 
         return await embed(self.service, self.settings, texts, task, truncate)
-
-    @modal.exit()
-    async def stop(self) -> None:
-        await self.service.drain()
 
 
 def refusal(reason: str) -> Any:

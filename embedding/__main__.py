@@ -13,7 +13,7 @@ from embedding.model import ModelUnavailable
 from embedding.model.fetch.weights import fetch
 from embedding.model.load import fetch_and_prepare
 from embedding.settings import CorpusSettings, Options, Settings, SettingsError
-from embedding.telemetry import configure_logging
+from embedding.telemetry.logs import configure_logging
 
 SECRETS = {"auth_token", "hf_token"}  # by environment only: a command line is there for all to see
 # What concerns the model, whatever is done with it; the rest of Settings is about serving it.
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = flags.pop("run")
     try:
         settings = Settings.read(**{name: flags.pop(name) for name in Settings.model_fields if name in flags})
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, settings.log_format)
         return int(run(settings, **flags))
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)

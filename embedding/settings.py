@@ -10,6 +10,7 @@ DEFAULT_MODEL = "GokulRajaR/embeddinggemma-300m-qat-q8_0-unquantized"
 EngineName = Literal["auto", "onnx", "torch"]
 Precision = Literal["auto", "int8", "float32", "bfloat16"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+LogFormat = Literal["plain", "json"]
 VectorFormat = Literal["float32", "float16", "int8"]
 
 
@@ -73,7 +74,22 @@ class Settings(Options):
         description="memory for the vectors of texts that come again, in bytes or as 64MB; 0 keeps none",
     )
     max_body_bytes: int = Field(default=2_000_000, ge=1, description="size of a request's body")
+    max_connections: int = Field(
+        default=1000, ge=1, description="open connections; beyond it the one that has been idle longest is closed"
+    )
+    header_timeout: int = Field(default=10, ge=1, description="seconds for a request's head to come in")
+    body_timeout: int = Field(
+        default=30, ge=1, description="seconds for its body to come in, and one more for each 16,000 bytes"
+    )
+    keep_alive: int = Field(
+        default=75, ge=1, description="seconds that an idle connection stays open; longer than a proxy's"
+    )
+    grace_period: int = Field(
+        default=30, ge=0, description="seconds, told to stop, in which requests under way are answered"
+    )
+    metrics_open: bool = Field(default=False, description="answer /metrics without a token")
     log_level: LogLevel = Field(default="INFO", description="DEBUG says what the server does, never a text or a token")
+    log_format: LogFormat = Field(default="plain", description="plain lines, or json: an object a line")
 
     @field_validator("threads", mode="before")
     @classmethod
@@ -82,8 +98,13 @@ class Settings(Options):
 
     @field_validator("log_level", mode="before")
     @classmethod
-    def _any_case(cls, value: Any) -> Any:
+    def _upper_case(cls, value: Any) -> Any:
         return value.upper() if isinstance(value, str) else value
+
+    @field_validator("log_format", mode="before")
+    @classmethod
+    def _lower_case(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
 
     @property
     def tokens(self) -> tuple[str, ...]:

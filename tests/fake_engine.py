@@ -21,6 +21,7 @@ class FakeEngine:
     """A token a word. `respond` makes a call's result, by default the texts' vectors; `gate` lets calls end."""
 
     batch_tokens = 64
+    parallel_calls = 1
     prompts: Mapping[str, str | None] = {}
     info = EngineInfo(
         "fake", "fake", "cpu", "float32", 1, DIMENSION, (DIMENSION,), 100, {"query": 100, "document": 100}

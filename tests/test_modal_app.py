@@ -85,6 +85,45 @@ def test_what_the_snapshot_holds_has_no_token_and_takes_the_one_of_the_day(
     assert ask(app, Authorization=f"Bearer {today}").status_code == 200
 
 
+def test_the_end_of_a_container_waits_for_the_requests_in_it(modal_app: Loader) -> None:
+    app = modal_app(auth_token=TOKEN).Embedding().web.local()
+
+    async def end_amid_a_request() -> tuple[httpx.Response, httpx.Response]:
+        events: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        said: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        container = asyncio.create_task(app({"type": "lifespan", "state": {}}, events.get, said.put))
+        await events.put({"type": "lifespan.startup"})
+        assert (await said.get())["type"] == "lifespan.startup.complete"
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        body_goes_on = asyncio.Event()
+
+        async def body() -> AsyncIterator[bytes]:
+            yield b'{"query": '
+            await body_goes_on.wait()
+            yield b'"lattice"}'
+
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://modal", headers=headers) as client:
+            under_way = asyncio.create_task(client.post("/predict", content=body()))
+            while not app.state.drain.under_way:
+                await asyncio.sleep(0)
+            await events.put({"type": "lifespan.shutdown"})
+            while not app.state.drain.begun:
+                await asyncio.sleep(0)
+            late = await client.post("/predict", json={"query": "late"})
+            assert said.empty()
+            body_goes_on.set()
+            answered = await under_way
+        assert (await said.get())["type"] == "lifespan.shutdown.complete"
+        await container
+        return answered, late
+
+    answered, late = asyncio.run(end_amid_a_request())
+
+    assert len(answered.json()) == 96
+    assert late.status_code == 503
+
+
 def test_without_a_token_every_answer_says_what_to_create(modal_app: Loader) -> None:
     app = modal_app().Embedding().web.local()
 
@@ -187,7 +226,8 @@ def test_a_call_without_http_gives_the_vectors_that_http_gives(modal_app: Loader
         (("   ",), "texts: must not be blank"),
         ((["fine", ""],), r"texts\.1: must not be blank"),
         ((7,), "texts: must be a string or a list of strings"),
-        (([],), "texts: .*at least 1"),
+        ((["fine", 7],), r"texts\.1: must be a string"),
+        (([],), "texts: .*at least one"),
         ((["a", "b", "c"],), "takes at most 2"),
         (("a", "other"), "task: .*'query' or 'document'"),
         (("half \ud800",), "surrogate"),
@@ -199,7 +239,7 @@ def test_a_call_without_http_refuses_what_http_refuses(modal_app: Loader, argume
 
 
 def test_a_call_without_http_is_no_larger_than_a_request_may_be(modal_app: Loader) -> None:
-    with pytest.raises(ValueError, match=r"texts: 2000 bytes, and a call takes at most 1000 \(MAX_BODY_BYTES\)"):
+    with pytest.raises(ValueError, match=r"texts: have 2000 bytes, and a call takes at most 1000 \(MAX_BODY_BYTES\)"):
         call(modal_app(MAX_BODY_BYTES="1000"), ["a" * 1000, "b" * 1000])
 
 

@@ -85,6 +85,25 @@ def test_a_short_query_is_next_however_much_bulk_waits() -> None:
     asyncio.run(work())
 
 
+def test_a_short_query_does_not_wait_for_a_long_text_where_calls_may_overlap() -> None:
+    async def work() -> None:
+        engine = FakeEngine()
+        engine.parallel_calls = 2
+        engine.gate.clear()
+        service = service_of(engine)
+        bulk = begin(service, [f"bulk {i} " + "word " * 80 for i in range(50)])
+        await until(lambda: engine.calls)
+        short, other = begin(service, ["short"]), begin(service, ["another"])
+        await until(lambda: engine.calls[1:])
+        engine.gate.set()
+        await asyncio.gather(bulk, short, other)
+
+        assert engine.calls[1] == ["short"]
+        assert len(engine.calls[0]) == 1
+
+    asyncio.run(work())
+
+
 def test_a_caller_that_left_is_not_computed_for() -> None:
     async def leave() -> None:
         engine = FakeEngine()
@@ -111,7 +130,7 @@ def test_the_room_of_a_caller_that_left_is_free_once_its_work_is(held: str) -> N
         gate = getattr(engine, held)
         gate.clear()
         caller = begin(service, ["word " * 400])
-        await until(lambda: engine.calls or engine.tokenized[1:])
+        await until(lambda: engine.calls if held == "gate" else engine.tokenized[1:])
         caller.cancel()
         await outcome(caller)
 

@@ -16,6 +16,7 @@ class CheckedEngine:
         self._engine = engine
         self.info: EngineInfo = engine.info
         self.batch_tokens = engine.batch_tokens
+        self.parallel_calls = engine.parallel_calls
 
     @property
     def prompts(self) -> Mapping[str, str | None]:

@@ -58,11 +58,13 @@ class EngineInfo:
 
 
 class Engine(Protocol):
-    """Turns texts into vectors. `tokenize` may run beside `embed`; calls of `embed` must not overlap."""
+    """Turns texts into vectors. `tokenize` may run beside `embed`."""
 
     info: EngineInfo
     batch_tokens: int
     """Tokens in one call beyond which more gain nothing on this device."""
+    parallel_calls: int
+    """Calls of `embed` that may overlap."""
 
     @property
     def prompts(self) -> Mapping[str, str | None]:

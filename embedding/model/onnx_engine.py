@@ -13,6 +13,8 @@ from embedding.model.fetch.manifest import Manifest, read_manifest
 from embedding.model.tokenizer import load_tokenizers
 
 BATCH_TOKENS = 512
+# They share the threads and so gain nothing together, but a short text need not wait for a long one to end.
+PARALLEL_CALLS = 2
 
 
 class OnnxEngine:
@@ -31,6 +33,7 @@ class OnnxEngine:
             self._tokenizers = load_tokenizers(folder, manifest)
             self._encoder = encoder.result()
         self.batch_tokens = BATCH_TOKENS
+        self.parallel_calls = PARALLEL_CALLS
         self.prompts = manifest.prompts
         limits = {task: settings.max_tokens for task, settings in manifest.tokenizer.items()}
         self.info = EngineInfo(

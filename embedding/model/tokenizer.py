@@ -10,7 +10,8 @@ from embedding.model.engine import Task, TokenizedText
 from embedding.model.fetch.manifest import TOKENIZER, Manifest, TokenizerSettings
 from embedding.model.machine import return_freed_memory
 
-# Of a long text, no more is read than gives the model's tokens: first so many characters for each, then more.
+# Of a long text, no more is read than gives the model its tokens: first so many characters for each, then more. Where a
+# model reads the end of a text, all is read: where a long run of one letter begins decides how its letters are paired.
 CHARS_A_TOKEN = 6
 MORE = 4
 # The tokens next to the cut may be others than in the whole text: in a word of up to 100 characters WordPiece sees
@@ -33,7 +34,7 @@ class Tokenizer:
         self._prompt = prompt
         self._add_special_tokens = settings.add_special_tokens
         self._special_tokens = backend.num_special_tokens_to_add(False) if settings.add_special_tokens else 0
-        self._from_left = settings.truncation_side == "left"
+        self._reads_whole = not settings.max_tokens or settings.truncation_side == "left"
         self._spare = max(SPARE_TOKENS, getattr(backend.model, "max_input_chars_per_word", 0) + 28)
         self.max_tokens = settings.max_tokens
 
@@ -42,21 +43,26 @@ class Tokenizer:
         before = self._prompt if prompt is None else prompt
         whole = [before + text for text in texts]
         tokenized: dict[int, TokenizedText] = {}
-        chars = CHARS_A_TOKEN * (self.max_tokens + self._spare) if self.max_tokens else max(map(len, whole), default=0)
+        chars = CHARS_A_TOKEN * ((self.max_tokens or 0) + self._spare)
         while missing := [index for index in range(len(whole)) if index not in tokenized]:
-            parts = [whole[index][-chars:] if self._from_left else whole[index][:chars] for index in missing]
-            encodings = self._backend.encode_batch_fast(parts, add_special_tokens=self._add_special_tokens)
-            for index, part, encoding in zip(missing, parts, encodings, strict=True):
-                total, kept, text = self._total(encoding), len(encoding), texts[index]
-                is_whole = len(part) == len(whole[index])
-                if is_whole or total >= kept + self._spare:
-                    least = total if is_whole else max(kept + 1, total - self._spare)
-                    read = text if is_whole else part if self._from_left else part[len(before) :]
-                    tokenized[index] = TokenizedText(
-                        read, self._task, least, kept, encoding.ids, prompt, at_least=not is_whole
-                    )
+            heads = [whole[index] if self._reads_whole else whole[index][:chars] for index in missing]
+            encodings = self._backend.encode_batch_fast(heads, add_special_tokens=self._add_special_tokens)
+            for index, head, encoding in zip(missing, heads, encodings, strict=True):
+                if len(head) == len(whole[index]):
+                    tokenized[index] = self._tokenized(texts[index], encoding, prompt)
+                elif self._total(encoding) >= len(encoding) + self._spare:
+                    tokenized[index] = self._tokenized(head[len(before) :], encoding, prompt, self._spare)
             chars *= MORE
         return [tokenized[index] for index in range(len(texts))]
+
+    def _tokenized(
+        self, text: str, encoding: tokenizers.Encoding, prompt: str | None, uncertain: int = 0
+    ) -> TokenizedText:
+        """`uncertain`: how many of the last tokens the whole text may not have, where `text` is only its head."""
+        kept, total = len(encoding), self._total(encoding)
+        if uncertain:
+            total = max(kept + 1, total - uncertain)
+        return TokenizedText(text, self._task, total, kept, encoding.ids, prompt, at_least=uncertain > 0)
 
     def token_starts(self, text: str) -> list[int]:
         """Where each token of the bare text begins, as places in the string, rising."""

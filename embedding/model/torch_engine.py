@@ -57,6 +57,7 @@ class TorchEngine:
         }
         self._vocabulary = {task: _vocabulary_size(input_module(self._model, task)) for task in get_args(Task)}
         self.batch_tokens = BATCH_TOKENS[device]
+        self.parallel_calls = 1  # a model's tokenizer must not be called twice at once
         self.prompts = self._model.prompts
         self._pads = True
         self._pads = self._gives_a_padded_text_its_vector(BATCH_ERROR[precision])

@@ -48,6 +48,7 @@ class Pipeline:
             dimension=engine.info.dimension,
             probe=engine.tokenize([PROBE], "query")[0],
             finished=self._finish,
+            calls=engine.parallel_calls,
             call_timeout=limits.engine_timeout,
             observer=observer,
         )

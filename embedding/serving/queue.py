@@ -121,16 +121,19 @@ class Queue:
         place = bisect_right(self._by_finish, self._shares.now + tokens, key=_finish)
         return sum(request.waiting for request in self._by_finish[:place])
 
-    def take(self, limit: int, turn: int) -> list[Job]:
+    def take(self, limit: int, turn: int, *, short: bool = True, long: bool = True) -> list[Job]:
         """The jobs for one call of the engine; none where none waits.
 
-        Requests of at most `turn` tokens go whole, many together up to `limit` tokens. A larger one gets `turn` tokens
-        and waits again, since what comes meanwhile has to wait for this call. A longer text has a call of its own.
+        Requests of at most `turn` tokens, the short ones, go whole, many together up to `limit` tokens. A longer one
+        gets `turn` tokens and waits again, since what comes meanwhile has to wait for this call. A text that is longer
+        has a call of its own. Only `short` ones are taken, or only `long` ones, where the other is false.
         """
-        if not self._by_finish:
+        wanted = (request for request in self._by_finish if (short if request.waiting <= turn else long))
+        first = next(wanted, None)
+        if first is None:
             return []
-        first, oldest = self._by_finish[0], next(iter(self._by_arrival))
-        if self._owed >= limit:
+        oldest = next(iter(self._by_arrival))
+        if self._owed >= limit and (short if oldest.waiting <= turn else long):
             first = oldest
         if first.waiting <= turn:
             jobs = list(self._whole(first, limit, turn))

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedding.model import NotFinite, TextError, TokenizedText
+from embedding.model.machine import yield_to_others
 from embedding.serving.errors import EngineFailed, TextFailed
 from embedding.serving.observer import EngineError, Observer
 from embedding.serving.queue import Job, Queue, Request, up_to
@@ -64,9 +66,9 @@ class Scheduler:
         self._least_turn = max(1, least_turn)
         self._parallel = calls
         self._observer = observer or Observer()
-        self._threads = ThreadPoolExecutor(calls, thread_name_prefix="engine")
+        self._threads = ThreadPoolExecutor(calls, thread_name_prefix="engine", initializer=yield_to_others)
         self._again: list[list[Job]] = []  # from the last to the first
-        self._calls: dict[asyncio.Future[Any], tuple[float, int]] = {}  # when each began, and its tokens
+        self._calls: dict[asyncio.Future[Any], _Call] = {}
         self._failures = 0
         self._calls_since_full = 0
 
@@ -77,12 +79,12 @@ class Scheduler:
 
     @property
     def tokens_under_way(self) -> int:
-        return sum(tokens for _, tokens in self._calls.values())
+        return sum(call.tokens for call in self._calls.values())
 
     @property
     def hung(self) -> bool:
         """Whether a call takes longer than any should."""
-        return any(time.monotonic() - start > self._call_timeout for start, _ in self._calls.values())
+        return any(time.monotonic() - call.start > self._call_timeout for call in self._calls.values())
 
     @property
     def live(self) -> bool:
@@ -95,15 +97,19 @@ class Scheduler:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _start_calls(self) -> None:
-        while len(self._calls) < self._parallel and (batch := self._next()):
+        while len(self._calls) < self._parallel:
+            turn = min(self._limit, max(self._least_turn, self.speed.turn()))
+            batch = self._next(turn)
+            if not batch:
+                return
             tokens = sum(job.size for job in batch)
             texts = [job.tokens for job in batch if job.tokens]
-            call = self._begin(texts, tokens, partial(self._settle, batch, tokens))
+            call = self._begin(texts, _Call(tokens, _is_long(batch, turn)), partial(self._settle, batch, tokens))
             for job in batch:
                 job.work = call
 
     def _begin(
-        self, texts: Sequence[TokenizedText], tokens: int, settle: Callable[["_Outcome"], None]
+        self, texts: Sequence[TokenizedText], about: "_Call", settle: Callable[["_Outcome"], None]
     ) -> "asyncio.Future[_Outcome]":
         def ended(call: "asyncio.Future[_Outcome]") -> None:
             del self._calls[call]
@@ -115,19 +121,21 @@ class Scheduler:
                 self._start_calls()
 
         call = asyncio.get_running_loop().run_in_executor(self._threads, _attempt, self._embed, texts, self._dimension)
-        self._calls[call] = (time.monotonic(), tokens)
+        self._calls[call] = about
         call.add_done_callback(ended)
         return call
 
-    def _next(self) -> list[Job]:
+    def _next(self, turn: int) -> list[Job]:
+        """Of short requests and of a long one a call each may be under way, so that neither waits for the other."""
         while self._again:
             jobs = [job for job in self._again.pop() if self._is_wanted(job)]
             if batch := list(up_to(self._limit, jobs)):
                 if rest := jobs[len(batch) :]:
                     self._again.append(rest)
                 return batch
-        turn = max(self._least_turn, self.speed.turn())
-        return self.queue.take(self._limit, min(self._limit, turn))
+        long = sum(call.is_long for call in self._calls.values())
+        most = max(1, self._parallel - 1)
+        return self.queue.take(self._limit, turn, short=len(self._calls) - long < most, long=long < most)
 
     def _is_wanted(self, job: Job) -> bool:
         if not job.requests:
@@ -197,13 +205,28 @@ class Scheduler:
                     logger.error("the engine fails on everything; the service is no longer live")
                 self._give_up(job, EngineFailed("the model fails on all texts"))
 
-        job.work = self._begin([self._probe], self._probe.kept, answered)
+        job.work = self._begin([self._probe], _Call(self._probe.kept), answered)
 
     def _give_up(self, job: Job, error: Exception) -> None:
         if isinstance(error, TextError):
             self._observer.text_failed()
         job.error = error
         self._finished(job)
+
+
+def _is_long(batch: list[Job], turn: int) -> bool:
+    """Whether it is a part of a long request, by its first text's."""
+    request = batch[0].requests[0]
+    return request.waiting + sum(job.size for job in batch if request in job.requests) > turn
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call of the engine that is under way."""
+
+    tokens: int
+    is_long: bool = False
+    start: float = field(default_factory=time.monotonic)
 
 
 class _Outcome:

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 import numpy as np
 
 from embedding.model import Engine, EngineInfo, Report, Task
+from embedding.model.machine import yield_to_others
 from embedding.serving.errors import Draining, NotReady
 from embedding.serving.limits import Limits
 from embedding.serving.observer import Cause, Observer, Timings
@@ -37,14 +38,13 @@ class Service:
 
     def start(self) -> None:
         """Load the engine in the background, unless that was begun before."""
-        if self._begin():
+        if not self.engine.running() and not self.engine.done() and self.engine.set_running_or_notify_cancel():
             # A daemon, so that a process told to stop need not wait for a download.
             threading.Thread(target=self._settle, name="load", daemon=True).start()
 
     def load_now(self) -> Engine:
         """Load the engine before returning; what `load` raises is raised here."""
-        if self._begin():
-            self._settle()
+        self.start()
         return self.engine.result()
 
     @property
@@ -132,13 +132,11 @@ class Service:
         self.observer.rejected(cause)
         return error
 
-    def _begin(self) -> bool:
-        return not self.engine.running() and not self.engine.done() and self.engine.set_running_or_notify_cancel()
-
     def _report(self, step: str, fraction: float | None) -> None:
         self.progress = (step, fraction)
 
     def _settle(self) -> None:
+        yield_to_others()  # so do the threads that the engine starts now, and health checks are answered under load
         try:
             engine = self._load(self._report)
             self._pipeline = Pipeline(engine, self.limits, self.observer)

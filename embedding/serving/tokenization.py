@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from embedding.model import Engine, Task, TextError, TokenizedText
-from embedding.model.machine import return_freed_memory
+from embedding.model.machine import return_freed_memory, yield_to_others
 from embedding.serving.errors import TextFailed
 from embedding.serving.queue import Job
 
@@ -29,8 +29,8 @@ class Tokenization:
         """`finished` is told of jobs that have an error."""
         self._engine = engine
         self._finished = finished
-        self._short = ThreadPoolExecutor(1, thread_name_prefix="tokenize-short")
-        self._long = ThreadPoolExecutor(1, thread_name_prefix="tokenize-long")
+        self._short = ThreadPoolExecutor(1, thread_name_prefix="tokenize-short", initializer=yield_to_others)
+        self._long = ThreadPoolExecutor(1, thread_name_prefix="tokenize-long", initializer=yield_to_others)
         self._closed = False
 
     def start(self, jobs: Sequence[Job], task: Task, prompt: str | None) -> "asyncio.Future[Any] | None":
