@@ -117,7 +117,7 @@ class Choices:
     def _completed(self) -> Self:
         """With the values that depend on others."""
         card = bool(self.gpu)
-        memory = self.memory_mb or (8192 if card else 1536)
+        memory = self.memory_mb or (8192 if card else 2048 if self.engine == "torch" else 1536)
         deadline = min(60, self.request_seconds - ANSWER_SECONDS)
         requests = {"REQUEST_TIMEOUT": f"{deadline}", "MAX_CONCURRENT_REQUESTS": f"{self.max_requests}"}
         return replace(
@@ -126,7 +126,7 @@ class Choices:
             precision=self.precision or (None if not card else "float32" if self._lacks_bfloat16 else "bfloat16"),
             threads=self.threads or math.ceil(self.cpu_cores),
             memory_mb=memory,
-            memory_limit_mb=self.memory_limit_mb or 2 * memory,
+            memory_limit_mb=self.memory_limit_mb or memory * 4 // 3,
             snapshot=not card if self.snapshot is None else self.snapshot,
             corpus_containers=self.corpus_containers or (10 if card else 100),
             input_volume=self.input_volume or f"{self.app_name}-inputs",
