@@ -84,7 +84,7 @@ def pinned(*names: str) -> list[str]:
 
 def serves(path: Path) -> bool:
     """Whether a file of embedding/ has no part in preparing a model: a change of it prepares none anew."""
-    prepares = path.parts[0] in ("model", "__init__.py", "settings.py", "requirements.txt")
+    prepares = path.parts[0] in ("model", "__init__.py", "atomic.py", "settings.py", "requirements.txt")
     logs = path.as_posix() in ("telemetry/__init__.py", "telemetry/logs.py")
     return not (prepares or logs) or "__pycache__" in path.parts
 

@@ -136,7 +136,10 @@ def test_without_a_token_every_answer_says_what_to_create(modal_app: Loader) -> 
 def test_the_layers_of_the_model_come_before_those_of_the_code(modal_app: Loader) -> None:
     serves = modal_app().serves
 
-    assert not any(serves(Path(path)) for path in ("settings.py", "model/weights.py", "model/prepare/prepare.py"))
+    assert not any(
+        serves(Path(path))
+        for path in ("settings.py", "atomic.py", "model/fetch/weights.py", "model/prepare/prepare.py")
+    )
     assert all(serves(Path(path)) for path in ("api/app.py", "serving/service.py", "corpus/run.py", "__main__.py"))
     assert serves(Path("model/__pycache__/weights.cpython-311.pyc"))
 
