@@ -1,10 +1,8 @@
 """What prepare writes, what it refuses, and that it leaves nothing half done."""
 
 import json
-import os
 import resource
 import shutil
-import signal
 from pathlib import Path
 
 import httpx
@@ -15,7 +13,6 @@ from sentence_transformers import SentenceTransformer
 from embedding.model import ModelUnavailable
 from embedding.model.encoder import OnnxEncoder
 from embedding.model.errors import InvalidArtifact, UnsupportedModel
-from embedding.model.fetch import prepared
 from embedding.model.fetch.manifest import read_manifest, verify
 from embedding.model.load import load_engine
 from embedding.model.onnx_engine import OnnxEngine
@@ -112,42 +109,6 @@ def test_the_manifest_says_where_the_model_came_from(tiny_gemma: Path, prepared_
     assert (manifest.source, manifest.revision) == (str(tiny_gemma), None)
     assert (manifest.dimension, manifest.max_tokens, manifest.pooling) == (96, 192, "mean")
     assert {"onnx", "onnxruntime", "torch"} <= set(manifest.tools)
-
-
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_what_was_there(stop: signal.Signals, tiny_gemma: Path, tmp_path: Path) -> None:
-    output = tmp_path / "made" / "model"
-    output.mkdir(parents=True)
-    (output / "manifest.json").write_text("the old one")
-
-    with running(tmp_path, "prepare", "--model", str(tiny_gemma), "--output", str(output)) as preparing:
-        preparing.wait_for("calibration")
-        preparing.process.send_signal(stop)
-        assert preparing.process.wait(30) != 0
-
-    assert (output / "manifest.json").read_text() == "the old one"
-    assert list(output.parent.iterdir()) == [output]
-
-
-def test_what_is_no_prepared_model_is_never_replaced(tiny_gemma: Path, tmp_path: Path) -> None:
-    (tmp_path / "notes").write_text("mine")
-    copy = Path(shutil.copytree(tiny_gemma, tmp_path / "copy"))
-
-    for output in (tmp_path, tmp_path / "notes", copy, Path("/")):
-        with pytest.raises(ModelUnavailable, match="another --output"):
-            prepare(copy, output)
-
-    assert (tmp_path / "notes").read_text() == "mine"
-    assert (copy / "model.safetensors").exists()
-
-
-def test_a_changed_model_is_prepared_anew(prepared_gemma: Path, tiny_gemma: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(tiny_gemma, tmp_path / "copy"))
-    before = prepared._place(copy, "a", "auto")
-    os.utime(copy / "model.safetensors", (1, 1))
-
-    assert prepared._place(tiny_gemma, str(tiny_gemma), "auto") == prepared_gemma
-    assert prepared._place(copy, "a", "auto") != before
 
 
 def test_a_full_disk_leaves_nothing_and_is_named(demo_model: Path, tmp_path: Path) -> None:

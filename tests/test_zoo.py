@@ -201,6 +201,7 @@ def test_a_text_that_is_finite_alone_is_served_alone(bases: Path, tmp_path: Path
         """An engine that gives NaN for what is padded."""
 
         info, batch_tokens, prompts = torch_engine.info, torch_engine.batch_tokens, torch_engine.prompts
+        parallel_calls = 1
         tokenize, token_starts = torch_engine.tokenize, torch_engine.token_starts
 
         def embed(self, batch):

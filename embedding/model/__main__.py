@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from embedding.model.errors import ModelUnavailable, UnsupportedModel
-from embedding.model.fetch.manifest import PRECISIONS
+from embedding.model.fetch.manifest import PRECISIONS, is_prepared, verify
 from embedding.model.load import fetch_and_prepare
 from embedding.settings import Settings, SettingsError
 from embedding.telemetry.logs import configure_logging
@@ -21,7 +21,10 @@ def main() -> int:
     try:
         settings = Settings.read()
         configure_logging(settings.log_level)
-        print(prepare_smallest(settings))
+        folder = prepare_smallest(settings)
+        if is_prepared(folder):
+            verify(folder)  # what is baked into an image is read once, by every byte
+        print(folder)
     except (ModelUnavailable, SettingsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

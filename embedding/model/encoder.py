@@ -1,6 +1,5 @@
 """Runs a prepared folder on the CPU: token ids in, vectors out, with numpy, onnxruntime and tokenizers alone."""
 
-import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,19 +8,15 @@ from statistics import median
 import numpy as np
 import onnxruntime as ort
 
-from embedding.model.errors import UnknownPrecision, UnknownToken
-from embedding.model.fetch.manifest import EXACT, Manifest, read_manifest
+from embedding.model.errors import UnknownToken
+from embedding.model.fetch.manifest import Manifest, read_manifest
 from embedding.model.machine import available_cores
+from embedding.model.precision import AUTO, choose_precision
 from embedding.model.ragged import Text, group_by_length, ragged_batch
 from embedding.model.table import Table
 
-logger = logging.getLogger(__name__)
-
 TRIAL_TOKENS = 24
 TRIAL_SECONDS = 0.2
-AUTO = "auto"
-# How many times faster another precision must be for its speed to be worth more than exact vectors.
-WORTH = 1.3
 
 
 class OnnxEncoder:
@@ -37,7 +32,7 @@ class OnnxEncoder:
         self.manifest = manifest or read_manifest(folder)
         self.threads = threads or available_cores()
         self.dimension, self.max_tokens = self.manifest.dimension, self.manifest.max_tokens
-        self.precision = self._choose(precision)
+        self.precision = choose_precision(precision, self.manifest, self._trial)
         self._table = Table(folder, self.precision)
         self._session = _session(folder / f"{self.precision}.onnx", self.threads)
 
@@ -52,28 +47,6 @@ class OnnxEncoder:
         for run in group_by_length([len(text) for text in batch]):
             vectors[run] = self._run(self._session, self._table, [batch[i] for i in run])
         return vectors
-
-    def _choose(self, precision: str) -> str:
-        offered = self.manifest.precisions
-        if precision != AUTO:
-            return self._offered(precision)
-        if len(offered) == 1:
-            return offered[0]
-        # One layer of each shows which is faster, for a hundredth of the memory and time that loading both takes.
-        seconds = {name: self._trial(name) for name in offered}
-        fastest = min(seconds, key=lambda name: seconds[name])
-        exact = seconds.get(EXACT, float("inf")) < WORTH * seconds[fastest]
-        chosen = EXACT if exact else fastest
-        times = ", ".join(f"{name} {1e3 * trial:.2f} ms" for name, trial in seconds.items())
-        logger.info("precision %s: one layer takes %s", chosen, times)
-        return chosen
-
-    def _offered(self, precision: str) -> str:
-        if precision not in self.manifest.precisions:
-            report = self.manifest.fidelity.get(precision)
-            why = report.reason if report else f"this folder has {', '.join(self.manifest.precisions)}"
-            raise UnknownPrecision(f"precision {precision!r} is not offered: {why}")
-        return precision
 
     def _trial(self, precision: str) -> float:
         """The median seconds of a short query through one layer, measured for a fraction of a second."""

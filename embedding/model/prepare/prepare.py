@@ -1,21 +1,20 @@
 """Writes the artifact: graphs, embedding table, tokenizer, manifest; whole or not at all."""
 
-import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from embedding.atomic import whole_folder
 from embedding.model.engine import Task
-from embedding.model.errors import ModelUnavailable, UnsupportedModel
+from embedding.model.errors import InvalidArtifact, ModelUnavailable, UnsupportedModel
+from embedding.model.fetch.content import content_digest
 from embedding.model.fetch.manifest import (
     FORMAT,
     MANIFEST,
@@ -23,8 +22,8 @@ from embedding.model.fetch.manifest import (
     TOKENIZER,
     Fidelity,
     Manifest,
-    is_prepared,
-    sha256,
+    describe_file,
+    prepared_files,
     write_manifest,
 )
 from embedding.model.matryoshka import matryoshka_dimensions
@@ -64,7 +63,9 @@ def prepare(
     precision: str = "auto",
     report: Report = to_nobody,
 ) -> Manifest:
-    """Prepares the SentenceTransformer in `source` as the folder `output`, replacing what a run before left there.
+    """Prepares the SentenceTransformer in `source` as the folder `output`.
+
+    Replaces, at once, a whole prepared model that was there; anything else is left alone, with ModelUnavailable.
 
     `precision` int8 or float32 makes that alone, in less room; any other, both.
 
@@ -72,17 +73,17 @@ def prepare(
     UnsupportedModel where the model, or each of its precisions, isn't fit to be served so; OSError where the disk is
     full. Then, or when interrupted, `output` is as it was.
     """
-    output = output.resolve()
-    _refuse_to_replace(output, source.resolve())
-    with _whole_or_nothing(output) as folder:
+    output = output.parent.resolve() / output.name
+    with whole_folder(output, partial(_refuse_to_replace, output, source.resolve())) as folder:
         commit = source.name if COMMIT.fullmatch(source.name) else revision
         wanted = [precision] if precision in PRECISIONS else PRECISIONS
         report("loading the model", 0.0)
+        content = content_digest(source)
         model = _load(source)
         try:
             checkpoint = read_checkpoint(model)
             encoder_of(checkpoint)
-            manifest = _write_tokenizer(folder, model, checkpoint, source_id or str(source), commit)
+            manifest = _write_tokenizer(folder, model, checkpoint, source_id or str(source), commit, content)
             tokenizers = load_tokenizers(folder, manifest)
             check_tokens(model, tokenizers)
             _write_graphs(folder, checkpoint, tokenizers, wanted, report)
@@ -117,26 +118,29 @@ def _refuse_to_replace(output: Path, source: Path) -> None:
     """Raise ModelUnavailable where `output` is something that is not ours to delete."""
     if source.is_relative_to(output):
         raise ModelUnavailable(f"{output} holds the model itself. Choose another --output.")
-    if output.exists() and not is_prepared(output) and (not output.is_dir() or any(output.iterdir())):
-        raise ModelUnavailable(f"{output} exists and is no prepared model. Choose another --output.")
-
-
-@contextmanager
-def _whole_or_nothing(output: Path) -> Iterator[Path]:
-    """A folder beside `output` that takes its name on success and is removed on failure."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    folder.chmod(0o755)  # mkdtemp keeps it to its maker, and an image's user is another
+    if output.is_symlink() or (output.exists() and not output.is_dir()):
+        raise ModelUnavailable(f"{output} exists and is no folder. Choose another --output.")
+    there = {path.name for path in output.iterdir()} if output.exists() else set()
+    if not there:
+        return
     try:
-        yield folder
-        shutil.rmtree(output, ignore_errors=True)
-        folder.rename(output)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        ours = prepared_files(output)
+    except InvalidArtifact as error:
+        raise ModelUnavailable(f"{output} is not replaced: {error} Choose another --output, or move it away.") from None
+    if foreign := sorted(there - ours):
+        held = ", ".join(foreign[:5])
+        raise ModelUnavailable(
+            f"{output} is not replaced: it also holds {held}. Choose another --output, or move them."
+        )
 
 
 def _write_tokenizer(
-    folder: Path, model: "SentenceTransformer", checkpoint: Checkpoint, source_id: str, revision: str | None
+    folder: Path,
+    model: "SentenceTransformer",
+    checkpoint: Checkpoint,
+    source_id: str,
+    revision: str | None,
+    content: str,
 ) -> Manifest:
     """Writes the tokenizer as the model has it once loaded, and returns the manifest."""
     backend = deepcopy(model.tokenizer.backend_tokenizer)
@@ -147,6 +151,7 @@ def _write_tokenizer(
         format=FORMAT,
         source=source_id,
         revision=revision,
+        content=content,
         dimension=dimension(checkpoint),
         matryoshka_dimensions=matryoshka_dimensions(checkpoint.config.model_type, dimension(checkpoint)),
         tokenizer=checkpoint.tokenizer,
@@ -213,15 +218,8 @@ def _check(
         precision, _, part = path.name.partition(".")
         if precision in PRECISIONS and (precision not in kept or (len(kept) == 1 and part.startswith("trial."))):
             path.unlink()
-    files = {path.name: _settled(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+    files = {path.name: describe_file(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
     return replace(manifest, fidelity=reports, files=files)
-
-
-def _settled(path: Path) -> str:
-    """The file's digest, once the file is on the disk: the manifest, which vouches for it, is written after."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-    return sha256(path)
 
 
 def _summary(report: Fidelity) -> str:
