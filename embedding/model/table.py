@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 16
+# Rows that are quantized at a time: a vocabulary's intermediate values would take gigabytes.
+ROWS_AT_ONCE = 8192
 
 
 class Table:
@@ -45,13 +47,18 @@ def write_quantized(folder: Path, precision: str, table: NDArray[np.float32]) ->
     rows, scales, channels = _files(folder, precision)
     dimension = table.shape[1]
     block = BLOCK if dimension % BLOCK == 0 else dimension
-    factors = np.sqrt(np.abs(table).max(axis=0))
+    factors = np.sqrt(np.maximum(table.max(axis=0), -table.min(axis=0)))
     factors[factors == 0] = 1
-    blocks = (table / factors).reshape(len(table), dimension // block, block)
-    steps = (np.abs(blocks).max(axis=2) / 127).astype(np.float16)
-    steps[steps == 0] = 1
-    quantized = np.rint(blocks / steps[..., None].astype(np.float32)).clip(-127, 127).astype(np.int8)
-    np.save(rows, quantized.reshape(table.shape))
+    quantized = np.empty(table.shape, np.int8)
+    steps = np.empty((len(table), dimension // block), np.float16)
+    for start in range(0, len(table), ROWS_AT_ONCE):
+        some = slice(start, start + ROWS_AT_ONCE)
+        blocks = (table[some] / factors).reshape(-1, dimension // block, block)
+        steps[some] = np.abs(blocks).max(axis=2) / 127
+        steps[some][steps[some] == 0] = 1
+        whole = np.rint(blocks / steps[some, :, None].astype(np.float32)).clip(-127, 127)
+        quantized[some] = whole.reshape(-1, dimension)
+    np.save(rows, quantized)
     np.save(scales, steps)
     np.save(channels, factors)
 

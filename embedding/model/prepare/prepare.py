@@ -169,16 +169,18 @@ def _write_graphs(
     """Writes graphs and tables; float32 in any case, for int8 is calibrated on it."""
     report("float32", 0.05)
     graph = Graph()
-    plain = Float32(graph)
-    build(folder / "float32.onnx", checkpoint, graph, plain)
+    layers = Float32(graph)
+    build(folder / "float32.onnx", checkpoint, graph, layers)
+    inputs = layers.inputs
     graph = Graph()
-    build(folder / "float32.trial.onnx", first_layer(checkpoint), graph, Float32(graph))
+    layers = Float32(graph)  # lets go of the first graph's weights
+    build(folder / "float32.trial.onnx", first_layer(checkpoint), graph, layers)
     table = encoder_of(checkpoint).embedding_table(checkpoint)
     write(folder, "float32", table)
     if "int8" in wanted:
         write_quantized(folder, "int8", table)
         del table
-        _write_int8(folder, checkpoint, tokenizers["query"], plain.inputs, report)
+        _write_int8(folder, checkpoint, tokenizers["query"], inputs, report)
 
 
 def _write_int8(
