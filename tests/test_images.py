@@ -56,6 +56,17 @@ def test_a_prepared_model_is_found_by_its_name_when_weights_and_torch_are_gone(
         assert "no torch here" in said
 
 
+def test_the_step_that_prepares_has_all_files_that_it_imports(tmp_path: Path) -> None:
+    lines = re.findall(r"^COPY ((?:embedding/\S+ )+)embedding/", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    for name in " ".join(lines).split():
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        copy(ROOT / name, tmp_path / name)
+
+    code = "import embedding.model.__main__, embedding.model.prepare.__main__, embedding.model.torch_engine"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120)
+
+
 def test_a_name_leads_to_what_was_prepared_last(
     prepared_gemma: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,9 +1,9 @@
 """Make ready the model that the environment names: `python -m embedding.model`, for images.
 
 For the onnx engine in one precision alone, so that the image is small: PRECISION, or by default int8, or float32 where
-int8 is not near enough. It needs this room, atomic.py, settings.py and telemetry/logs.py alone, so that in an image a change
-of other code does not prepare the model anew. (A change of this room does: the manifest's fidelity is of the code that
-serves.)
+int8 is not near enough. It needs this room, atomic.py, settings.py and telemetry/logs.py alone, so that in an image a
+change of other code does not prepare the model anew. (A change of this room does: the manifest's fidelity is of the
+code that serves.)
 """
 
 import sys
