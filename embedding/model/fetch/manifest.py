@@ -123,7 +123,11 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 def verify(folder: Path) -> None:
     """Raise InvalidArtifact where a file isn't the one that was prepared; reads every byte."""
     files = read_manifest(folder).files
-    if wrong := [name for name, file in files.items() if sha256(folder / name) != file.sha256]:
+    try:
+        wrong = [name for name, file in files.items() if sha256(folder / name) != file.sha256]
+    except OSError as error:
+        raise InvalidArtifact(f"{folder} can't be read: {error.strerror}.") from None
+    if wrong:
         raise InvalidArtifact(f"{folder}: {', '.join(wrong)} changed since it was prepared. {MEND}")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from embedding import __version__
 from embedding.atomic import remove_folder, whole_file
 from embedding.model.errors import InvalidArtifact, ModelUnavailable, UnsupportedModel
 from embedding.model.fetch.cache import cache_folder
@@ -86,7 +87,8 @@ def _kinds(precision: str) -> list[str]:
 def _write_ref(folder: Path, name: str, revision: str, kind: str) -> None:
     entry = _ref_path(name, revision, kind)
     if not entry.exists() or entry.read_text() != folder.name:  # a branch moves
-        entry.write_text(folder.name)
+        with whole_file(entry) as file:
+            file.write(folder.name.encode())
 
 
 def _ref_path(name: str, revision: str, precision: str) -> Path:
@@ -148,12 +150,18 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _remembered_refusal(folder: Path) -> str | None:
+    """Why an earlier try refused the model, if what decides that is as it was then."""
     try:
-        return folder.with_name(f"{folder.name}{REFUSED}").read_text("utf-8")
+        versions, _, reason = folder.with_name(f"{folder.name}{REFUSED}").read_text("utf-8").partition("\n")
     except OSError:
         return None
+    return reason if versions == _deciding_versions() else None
+
+
+def _deciding_versions() -> str:
+    return " ".join([__version__, *(version(name) for name in ("sentence-transformers", "transformers", "tokenizers"))])
 
 
 def _remember_refusal(folder: Path, reason: str) -> None:
     with suppress(OSError), whole_file(folder.with_name(f"{folder.name}{REFUSED}")) as file:
-        file.write(reason.encode())
+        file.write(f"{_deciding_versions()}\n{reason}".encode())

@@ -1,6 +1,5 @@
 """Writes the artifact: graphs, embedding table, tokenizer, manifest; whole or not at all."""
 
-import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -14,7 +13,7 @@ import numpy as np
 from embedding.atomic import whole_folder
 from embedding.model.engine import Task
 from embedding.model.errors import InvalidArtifact, ModelUnavailable, UnsupportedModel
-from embedding.model.fetch.content import content_digest
+from embedding.model.fetch.content import COMMIT, content_digest
 from embedding.model.fetch.manifest import (
     FORMAT,
     MANIFEST,
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
 
 # Tokens of the longest text that is compared: more take the reference minutes, and more memory than there may be.
 LONG_TEXT = 2048
-COMMIT = re.compile("[0-9a-f]{40}")  # what the hub's cache names a snapshot's folder by
 TOOLS = ("onnx", "onnxruntime", "tokenizers", "numpy", "sentence-transformers", "transformers", "torch")
 
 
