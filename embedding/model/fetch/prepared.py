@@ -16,7 +16,7 @@ from embedding import __version__
 from embedding.atomic import remove_folder, whole_file
 from embedding.model.errors import InvalidArtifact, ModelUnavailable, UnsupportedModel
 from embedding.model.fetch.cache import cache_folder
-from embedding.model.fetch.content import content_digest
+from embedding.model.fetch.content import COMMIT, content_digest
 from embedding.model.fetch.manifest import FORMAT, PRECISIONS, read_manifest
 from embedding.model.progress import Report, to_nobody
 
@@ -39,23 +39,26 @@ def find_or_prepare(
     Raises UnsupportedModel where the model can't be prepared, at once where that is known from an earlier try, and
     ModelUnavailable where preparing went wrong.
     """
+    content = content_digest(source)
     for kind in _kinds(precision):
-        folder = _prepared_path(source, name, kind)
-        if _is_whole(folder):
+        folder = _prepared_path(content, name, kind)
+        if _is_whole(folder, content):
             with suppress(OSError):  # a cache that is only read is as good
-                _write_ref(folder, name, revision, kind)
+                _write_ref(source, folder, name, revision, kind)
             return folder
     if reason := _remembered_refusal(folder):
         raise UnsupportedModel(reason)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f"{folder.name}.lock")):
-            if not _is_whole(folder):  # another process may have made it meanwhile
+            if not _is_whole(folder, content):  # another process may have made it meanwhile
                 if folder.exists():
                     logger.warning("%s is damaged, and is prepared again", folder)
                     remove_folder(folder)
                 _prepare(source, folder, name, kind, report)
-            _write_ref(folder, name, revision, kind)
+            if not _is_whole(folder, content):
+                raise ModelUnavailable(f"{source} changed while it was prepared. Try again once it is whole.")
+            _write_ref(source, folder, name, revision, kind)
     except UnsupportedModel as refusal:
         _remember_refusal(folder, str(refusal))
         raise
@@ -84,7 +87,9 @@ def _kinds(precision: str) -> list[str]:
     return ["auto", precision] if precision in PRECISIONS else ["auto"]
 
 
-def _write_ref(folder: Path, name: str, revision: str, kind: str) -> None:
+def _write_ref(source: Path, folder: Path, name: str, revision: str, kind: str) -> None:
+    if not COMMIT.fullmatch(source.name):
+        return  # a folder of the user's: elsewhere, its name may be that of a model of the hub
     entry = _ref_path(name, revision, kind)
     if not entry.exists() or entry.read_text() != folder.name:  # a branch moves
         with whole_file(entry) as file:
@@ -130,23 +135,20 @@ def _version() -> str:
     return f"{FORMAT} {version('onnxruntime')}"
 
 
-def _prepared_path(source: Path, name: str, precision: str) -> Path:
-    """The folder for what this very model makes: other files, another format or another runtime have another.
-
-    Raises ModelUnavailable where the model can't be read.
-    """
-    digest = hashlib.sha256(f"{_version()} {precision} {content_digest(source)}".encode()).hexdigest()
+def _prepared_path(content: str, name: str, precision: str) -> Path:
+    """The folder for what this very model makes: other files, another format or another runtime have another."""
+    digest = hashlib.sha256(f"{_version()} {precision} {content}".encode()).hexdigest()
     label = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[-80:].strip("-.")
     return cache_folder() / f"{label}-{digest[:16]}"
 
 
-def _is_whole(folder: Path) -> bool:
-    """Whether the cache has the prepared model, with all of its files in their sizes."""
+def _is_whole(folder: Path, content: str | None = None) -> bool:
+    """Whether the cache has the prepared model, its files in their sizes, and made of this content where it is given."""
     try:
-        read_manifest(folder)
+        manifest = read_manifest(folder)
     except InvalidArtifact:
         return False
-    return True
+    return content in (None, manifest.content)
 
 
 def _remembered_refusal(folder: Path) -> str | None:

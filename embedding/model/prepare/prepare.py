@@ -85,12 +85,14 @@ def prepare(
             tokenizers = load_tokenizers(folder, manifest)
             check_tokens(model, tokenizers)
             _write_graphs(folder, checkpoint, tokenizers, wanted, report)
-        except (KeyError, AttributeError, FileNotFoundError) as error:
+        except (KeyError, AttributeError) as error:
             raise UnsupportedModel(f"the model lacks what the onnx engine looks for: {error!r}") from error
         texts = fidelity.alternating(fidelity.sentences()[1]) + _long_texts(tokenizers)
         report(f"reference: {len(texts)} texts by SentenceTransformer", 0.6)
         expected = fidelity.reference_vectors(model, texts)
         manifest = _check(folder, manifest, texts, expected, wanted, report)
+        if content_digest(source) != content:
+            raise ModelUnavailable(f"{source} changed while it was prepared. Try again once it is whole.")
         write_manifest(manifest, folder)
     return manifest
 
