@@ -143,7 +143,7 @@ def _prepared_path(content: str, name: str, precision: str) -> Path:
 
 
 def _is_whole(folder: Path, content: str | None = None) -> bool:
-    """Whether the cache has the prepared model, its files in their sizes, and made of this content where it is given."""
+    """Whether the cache has the prepared model, its files in their sizes, made of this content if it is given."""
     try:
         manifest = read_manifest(folder)
     except InvalidArtifact:
