@@ -11,7 +11,7 @@ from embedding.corpus.errors import CorpusError
 from embedding.corpus.files import write_whole
 from embedding.model import Engine
 from embedding.model.fetch.content import content_digest
-from embedding.model.fetch.manifest import is_prepared, read_manifest
+from embedding.model.fetch.resolved import ResolvedModel
 from embedding.model.tokenizer import task_prompt
 from embedding.settings import CorpusSettings, Settings, VectorFormat
 
@@ -65,8 +65,8 @@ class Job:
         return cls(**{**record, "model": Model(**record["model"]), "columns": Columns(**record["columns"])})
 
 
-def describe(engine: Engine, name: str, folder: Path) -> Model:
-    """What `engine` is, loaded from the model's `folder`; `name` is what its user calls it.
+def describe(engine: Engine, name: str, model: ResolvedModel) -> Model:
+    """What `engine` is, which was loaded from `model`; `name` is what its user calls it.
 
     Of a name that is a path the last part: wherever it lies, its files tell it from others.
     """
@@ -74,7 +74,7 @@ def describe(engine: Engine, name: str, folder: Path) -> Model:
     (bare,) = engine.tokenize([""], "document")
     return Model(
         name=Path(name).name if Path(name).is_dir() else name,
-        revision=_revision(folder),
+        revision=_revision(model),
         engine=info.engine,
         precision=info.precision,
         dimension=info.dimension,
@@ -151,13 +151,11 @@ def elsewhere() -> str:
     return "Choose another --output, or delete that folder."
 
 
-def _revision(folder: Path) -> str:
+def _revision(model: ResolvedModel) -> str:
     """The commit of a model from the hub; of any other, a digest of its files."""
-    if is_prepared(folder):
-        manifest = read_manifest(folder)
-        if manifest.revision and len(manifest.revision) == COMMIT_LENGTH:
-            return manifest.revision
-        return manifest.content[:COMMIT_LENGTH]
-    if len(folder.name) == COMMIT_LENGTH:
-        return folder.name
-    return content_digest(folder)[:COMMIT_LENGTH]
+    if model.manifest:
+        commit, content = model.manifest.revision or "", model.manifest.content
+        return commit if len(commit) == COMMIT_LENGTH else content[:COMMIT_LENGTH]
+    if len(model.folder.name) == COMMIT_LENGTH:
+        return model.folder.name
+    return content_digest(model.folder)[:COMMIT_LENGTH]
