@@ -263,14 +263,14 @@ class Corpus:
         self.began = time.monotonic()
         given = {} if self.precision == "auto" else {"precision": self.precision}
         self.settings = Settings.read(auth_token="", hf_token="", **given)
-        self.model = fetch_and_prepare(self.settings)
-        self.engine = load_engine(with_corpus_precision(self.settings, self.model.manifest), model=self.model)
+        model = fetch_and_prepare(self.settings)
+        self.engine = load_engine(with_corpus_precision(self.settings, model.manifest), model=model)
 
     @modal.method()
     def describe(self) -> "Model":
         from embedding.corpus import describe
 
-        return describe(self.engine, self.settings.model_id, self.model)
+        return describe(self.engine, self.settings.model_id)
 
     @modal.method()
     def embed(self, job: "Job", shard: "Shard", folder: Path) -> tuple["ShardReport", str, float]:

@@ -24,7 +24,6 @@ from embedding.corpus import (
 )
 from embedding.corpus.local import local_map
 from embedding.model import Engine
-from embedding.model.fetch.resolved import ResolvedModel
 from embedding.settings import CorpusSettings
 
 WORDS = "granite harbour melody quartz ferment lantern vector turbine archive glacier".split()
@@ -46,7 +45,7 @@ class Corpus:
     def __init__(self, engine: Engine, model: Path) -> None:
         self.engine = engine
         self.folder = model
-        self.model = describe(engine, model.name, ResolvedModel.prepared(model.name, "main", model))
+        self.model = describe(engine, model.name)
 
     def embed(
         self,

@@ -20,6 +20,7 @@ from embedding.settings import Settings
 from tests.cli import ROOT
 from tests.fake_hub import COMMIT, MODEL, fake_hub
 
+VERSIONS = ("1" * 40, "2" * 40)  # as the hub's cache names its snapshots
 LOAD = """
 from embedding.model import ModelUnavailable, load
 from embedding.settings import Settings
@@ -79,15 +80,15 @@ def test_a_name_leads_to_what_was_prepared_last(
 
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setattr(prepared, "_prepare", prepare)
-    for version in ("first", "second"):
+    for version in VERSIONS:
         (tmp_path / version).mkdir()
         (tmp_path / version / "config.json").write_text(version)
 
-    first, second = (prepared.find_or_prepare(tmp_path / version, MODEL) for version in ("first", "second"))
+    first, second = (prepared.find_or_prepare(tmp_path / version, MODEL) for version in VERSIONS)
 
     assert first.folder != second.folder
     assert prepared.find_prepared(MODEL) == second
-    assert prepared.find_or_prepare(tmp_path / "first", MODEL) == first
+    assert prepared.find_or_prepare(tmp_path / VERSIONS[0], MODEL) == first
     assert prepared.find_prepared(MODEL) == first
 
 

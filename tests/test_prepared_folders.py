@@ -376,10 +376,11 @@ def test_a_refusal_is_remembered(
 
 
 def test_a_damaged_folder_without_its_weights_is_told(
-    small: Path, cache: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+    small: Path, cache: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    snapshot = Path(shutil.copytree(small, tmp_path / COMMIT))
     monkeypatch.setattr(prepared, "_prepare_in_subprocess", lambda _, folder, *__: shutil.copytree(made, folder))
-    folder = prepared.find_or_prepare(small, MODEL).folder
+    folder = prepared.find_or_prepare(snapshot, MODEL).folder
     os.truncate(folder / "float32.weights", 100)
     monkeypatch.setattr(load, "torch_is_installed", lambda: False)
 

@@ -37,7 +37,7 @@ def embed(settings: Settings, corpus: CorpusSettings, address: str, output: Path
     def map(job: Job, shards: Iterator[Shard]) -> Iterator[ShardReport]:
         return local_map(engine, job, shards, output / SHARDS, progress.tick)
 
-    summary = embed_corpus(source, output, corpus, describe(engine, name, model), map, progress=progress)
+    summary = embed_corpus(source, output, corpus, describe(engine, name), map, progress=progress)
     print(describe_result(summary, str(output), progress))
     print(f"Read them: pandas.read_parquet({str(output / SHARDS)!r})")
     return 0

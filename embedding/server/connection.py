@@ -9,6 +9,8 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 MAX_HEAD_BYTES = 65_536
+# What a header costs in memory and time beside its bytes: so many tiny ones are a large head.
+HEADER_COST = 512
 MAX_PIPELINED = 16
 MAX_UNREAD_BYTES = 64_000_000
 """Of a body that nobody reads, since its request is answered already."""
@@ -93,7 +95,7 @@ class Connection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.phase is not Phase.HEAD:
             return  # a trailer, which nobody reads
-        self._count_head(len(name) + len(value))
+        self._count_head(len(name) + len(value) + HEADER_COST)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -134,7 +136,9 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP, or a head beyond MAX_HEAD_BYTES. uvicorn calls it where the parser gives up."""
         if self.phase is Phase.HEAD and self._received > MAX_HEAD_BYTES:
-            self._refuse(431, f"The head of a request may have {MAX_HEAD_BYTES} bytes.")
+            self._refuse(
+                431, f"The head of a request may have {MAX_HEAD_BYTES} bytes; each header counts {HEADER_COST} more."
+            )
         else:
             self._refuse(400, "This is not a valid HTTP request.")
 
@@ -166,6 +170,8 @@ class Connection(HttpToolsProtocol):
     @property
     def worth(self) -> int | None:
         """Those of the least worth are closed where there are too many connections; None: it has to stay."""
+        if self.phase is Phase.ANSWER and self._unsent:
+            return 1  # its client does not read what it has of its answer
         if self.is_closing or self.phase is Phase.ANSWER or (self.phase is Phase.HEAD and not self.is_answered):
             return None
         if self.phase is Phase.BODY and not self.is_answered:
@@ -181,7 +187,8 @@ class Connection(HttpToolsProtocol):
             if waited > LINGER_SECONDS:
                 self.transport.abort()
         elif self.phase is Phase.IDLE:
-            if self.cycle is None and not in_time:
+            # uvicorn's own timer ends with any byte that comes, as a blank line that begins no request.
+            if waited > (self.timeout_keep_alive if self.cycle else self._limits.header_timeout):
                 self.drop()
         elif self.phase is Phase.HEAD:
             if self.is_answered and not in_time:

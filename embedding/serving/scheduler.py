@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -182,7 +183,9 @@ class Scheduler:
         kind = _kind(error)
         self._observer.engine_error(kind)
         logger.warning("the engine failed on a batch of %d texts, %d tokens: %s", len(batch), tokens, kind)
-        logger.debug("the engine's error: %s: %s", type(error).__name__, error)
+        # Not its message, which may quote a text.
+        places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+        logger.debug("the engine's error: %s at %s", type(error).__name__, " < ".join(reversed(places)))
         if kind == "out_of_memory":
             self._limit, self._calls_since_full = max(1, min(self._limit, tokens) // 2), 0
         if len(batch) == 1:
@@ -199,6 +202,8 @@ class Scheduler:
                 self._failures = 0
                 memory = EngineFailed("there is not enough memory for one of the texts; send a shorter one")
                 self._give_up(job, memory if kind == "out_of_memory" else TextFailed([0]))
+            elif isinstance(outcome.error, TextError) and not isinstance(outcome.error, NotFinite):
+                self._give_up(job, TextFailed([0]))  # the model's vocabulary lacks the probe, which tells nothing
             else:
                 self._failures += 1
                 if self._failures == FAILURES_IN_A_ROW:

@@ -21,6 +21,7 @@ from embedding.model.fetch.cache import cache_folder
 from embedding.model.fetch.manifest import sha256
 from embedding.model.fetch.weights import NEEDED, UNNEEDED
 
+COMMIT = re.compile("[0-9a-f]{40}")  # what the hub's cache names a snapshot's folder by
 BLOB = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 # A file that changed so lately may change again within the tick of its file system's clock.
 SETTLED_NS = 2_000_000_000

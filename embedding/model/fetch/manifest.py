@@ -183,5 +183,9 @@ def _check_sizes(folder: Path, sizes: Mapping[str, int | None]) -> None:
 
 def _check_digests(folder: Path, digests: Mapping[str, str]) -> None:
     """Raise InvalidArtifact unless the files of these names have these contents."""
-    if wrong := [name for name, digest in digests.items() if sha256(folder / name) != digest]:
+    try:
+        wrong = [name for name, digest in digests.items() if sha256(folder / name) != digest]
+    except OSError as error:
+        raise InvalidArtifact(f"{folder} can't be read: {error.strerror}.") from None
+    if wrong:
         raise InvalidArtifact(f"{folder}: {', '.join(wrong)} changed since it was prepared. {MEND}")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from filelock import FileLock
@@ -16,7 +16,7 @@ from filelock import FileLock
 from embedding.atomic import clear_unfinished, remove_folder, whole_file
 from embedding.model.errors import InvalidArtifact, ModelUnavailable, UnsupportedModel
 from embedding.model.fetch.cache import cache_folder
-from embedding.model.fetch.content import content_digest
+from embedding.model.fetch.content import COMMIT, content_digest
 from embedding.model.fetch.manifest import FORMAT, MEND, PRECISIONS, TOOLS
 from embedding.model.fetch.resolved import ResolvedModel
 from embedding.model.progress import Report, to_nobody
@@ -46,7 +46,7 @@ def find_or_prepare(
         with suppress(InvalidArtifact):
             made = _find(folder, name, revision, content)
             with suppress(OSError):  # a cache that is only read is as good
-                _write_ref(folder, name, revision, kind)
+                _write_ref(source, folder, name, revision, kind)
             return made
     if reason := _remembered_refusal(folder):
         raise UnsupportedModel(reason)
@@ -56,7 +56,7 @@ def find_or_prepare(
             if not _was_made_meanwhile(folder, content):
                 _prepare(source, folder, name, kind, report)
             made = _find(folder, name, revision, content)
-            _write_ref(folder, name, revision, kind)
+            _write_ref(source, folder, name, revision, kind)
     except OSError as error:
         raise ModelUnavailable(f"{folder.parent} can't be written to ({error.strerror}). Set HF_HOME.") from None
     return made
@@ -87,7 +87,9 @@ def _kinds(precision: str) -> list[str]:
     return ["auto", precision] if precision in PRECISIONS else ["auto"]
 
 
-def _write_ref(folder: Path, name: str, revision: str, kind: str) -> None:
+def _write_ref(source: Path, folder: Path, name: str, revision: str, kind: str) -> None:
+    if not COMMIT.fullmatch(source.name):
+        return  # a folder of the user's: elsewhere, its name may be that of a model of the hub
     entry = _ref_path(name, revision, kind)
     if not entry.exists() or entry.read_text("utf-8") != folder.name:  # a branch moves
         with whole_file(entry) as file:
@@ -174,7 +176,7 @@ def _remembered_refusal(folder: Path) -> str | None:
     try:
         refusal = json.loads(_refusal_path(folder).read_bytes())
         return str(refusal["reason"]) if refusal["by"] == _preparer() else None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, PackageNotFoundError):
         return None
 
 

@@ -1,6 +1,5 @@
 """Writes the artifact: graphs, embedding table, tokenizer, manifest; whole or not at all."""
 
-import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -14,7 +13,7 @@ import numpy as np
 from embedding.atomic import whole_folder
 from embedding.model.engine import Task
 from embedding.model.errors import InvalidArtifact, ModelUnavailable, UnsupportedModel
-from embedding.model.fetch.content import content_digest
+from embedding.model.fetch.content import COMMIT, content_digest
 from embedding.model.fetch.manifest import (
     FORMAT,
     MANIFEST,
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
 
 # Tokens of the longest text that is compared: more take the reference minutes, and more memory than there may be.
 LONG_TEXT = 2048
-COMMIT = re.compile("[0-9a-f]{40}")  # what the hub's cache names a snapshot's folder by
 
 
 def print_progress(step: str, fraction: float | None) -> None:
@@ -91,14 +89,14 @@ def prepare(
             tokenizers = load_tokenizers(folder, manifest)
             check_tokens(model, tokenizers)
             _write_graphs(folder, checkpoint, tokenizers, wanted, report)
-        except (KeyError, AttributeError, FileNotFoundError) as error:
+        except (KeyError, AttributeError) as error:
             raise UnsupportedModel(f"the model lacks what the onnx engine looks for: {error!r}") from error
         texts = fidelity.alternating(fidelity.sentences()[1]) + _long_texts(tokenizers)
         report(f"reference: {len(texts)} texts by SentenceTransformer", 0.6)
         expected = fidelity.reference_vectors(model, texts)
         manifest = _check(folder, manifest, texts, expected, wanted, report)
         if content_digest(source) != content:
-            raise ModelUnavailable(f"{source} changed while it was prepared. Prepare it again.")
+            raise ModelUnavailable(f"{source} changed while it was prepared. Try again once it is whole.")
         write_manifest(manifest, folder)
     return manifest
 
