@@ -54,12 +54,12 @@ def tiny_gemma(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def prepared_gemma(tiny_gemma: Path) -> Path:
-    return fetch_and_prepare(Settings.read(model_id=str(tiny_gemma)))
+    return fetch_and_prepare(Settings.read(model_id=str(tiny_gemma))).folder
 
 
 @pytest.fixture(scope="session")
 def prepared_demo(demo_model: Path) -> Path:
-    return fetch_and_prepare(Settings.read(model_id=str(demo_model)))
+    return fetch_and_prepare(Settings.read(model_id=str(demo_model))).folder
 
 
 @pytest.fixture(scope="session")

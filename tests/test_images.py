@@ -15,6 +15,7 @@ from embedding.model.errors import UnsupportedModel
 from embedding.model.fetch import prepared
 from embedding.model.fetch.content import content_digest
 from embedding.model.fetch.manifest import read_manifest, write_manifest
+from embedding.model.fetch.resolved import ResolvedModel
 from embedding.settings import Settings
 from tests.cli import ROOT
 from tests.fake_hub import COMMIT, MODEL, fake_hub
@@ -85,7 +86,7 @@ def test_a_name_leads_to_what_was_prepared_last(
 
     first, second = (prepared.find_or_prepare(tmp_path / version, MODEL) for version in VERSIONS)
 
-    assert first != second
+    assert first.folder != second.folder
     assert prepared.find_prepared(MODEL) == second
     assert prepared.find_or_prepare(tmp_path / VERSIONS[0], MODEL) == first
     assert prepared.find_prepared(MODEL) == first
@@ -95,20 +96,20 @@ def test_a_name_leads_to_what_was_prepared_last(
 def test_an_image_holds_the_smallest_precision_that_is_near_enough(
     refused: tuple[str, ...], taken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def ready(settings: Settings) -> Path:
+    def ready(settings: Settings) -> ResolvedModel:
         if settings.precision in refused:
             raise UnsupportedModel("too far off")
-        return Path(settings.precision)
+        return ResolvedModel(MODEL, "main", Path(settings.precision))
 
     monkeypatch.setattr(image, "fetch_and_prepare", ready)
 
-    assert image.prepare_smallest(Settings.read(engine="onnx")) == Path(taken)
-    assert image.prepare_smallest(Settings.read(engine="onnx", precision="float32")) == Path("float32")
-    assert image.prepare_smallest(Settings.read(engine="torch")) == Path("auto")
+    assert image.prepare_smallest(Settings.read(engine="onnx")).folder == Path(taken)
+    assert image.prepare_smallest(Settings.read(engine="onnx", precision="float32")).folder == Path("float32")
+    assert image.prepare_smallest(Settings.read(engine="torch")).folder == Path("auto")
 
 
 def test_an_image_whose_model_fits_no_precision_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    def ready(settings: Settings) -> Path:
+    def ready(settings: Settings) -> ResolvedModel:
         raise UnsupportedModel("a t5 encoder")
 
     monkeypatch.setattr(image, "fetch_and_prepare", ready)

@@ -17,11 +17,14 @@ from embedding.model.fetch.content import COMMIT, content_digest
 from embedding.model.fetch.manifest import (
     FORMAT,
     MANIFEST,
+    MEND,
     PRECISIONS,
     TOKENIZER,
+    TOOLS,
     Fidelity,
     Manifest,
     describe_file,
+    is_prepared,
     prepared_files,
     write_manifest,
 )
@@ -44,7 +47,6 @@ if TYPE_CHECKING:
 
 # Tokens of the longest text that is compared: more take the reference minutes, and more memory than there may be.
 LONG_TEXT = 2048
-TOOLS = ("onnx", "onnxruntime", "tokenizers", "numpy", "sentence-transformers", "transformers", "torch")
 
 
 def print_progress(step: str, fraction: float | None) -> None:
@@ -72,10 +74,12 @@ def prepare(
     full. Then, or when interrupted, `output` is as it was.
     """
     output = output.parent.resolve() / output.name
-    with whole_folder(output, partial(_refuse_to_replace, output, source.resolve())) as folder:
+    with whole_folder(output, partial(refuse_to_replace, output, source)) as folder:
         commit = source.name if COMMIT.fullmatch(source.name) else revision
         wanted = [precision] if precision in PRECISIONS else PRECISIONS
         report("loading the model", 0.0)
+        if is_prepared(source):
+            raise ModelUnavailable(f"{source} is prepared already. Name the model that it was made of.")
         content = content_digest(source)
         model = _load(source)
         try:
@@ -114,24 +118,33 @@ def _long_texts(tokenizers: Mapping[Task, Tokenizer]) -> list[fidelity.TaskText]
     return list(texts.values())
 
 
-def _refuse_to_replace(output: Path, source: Path) -> None:
-    """Raise ModelUnavailable where `output` is something that is not ours to delete."""
-    if source.is_relative_to(output):
-        raise ModelUnavailable(f"{output} holds the model itself. Choose another --output.")
-    if output.is_symlink() or (output.exists() and not output.is_dir()):
-        raise ModelUnavailable(f"{output} exists and is no folder. Choose another --output.")
-    there = {path.name for path in output.iterdir()} if output.exists() else set()
+def refuse_to_replace(output: Path, source: Path | None = None) -> None:
+    """Raise ModelUnavailable unless `output` is free, an empty folder, or a whole prepared model and nothing else.
+
+    The prepared model may be of an older format. One of a newer format is not replaced: this version can't read it.
+    """
+    another = "Choose another --output"
+    if output.is_symlink():
+        raise ModelUnavailable(f"{output} is a link. {another}, or name the folder that it leads to.")
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise ModelUnavailable(f"{output} exists and is no folder. {another}.")
+    if source is not None and any(output.samefile(path) for path in (source.resolve(), *source.resolve().parents)):
+        raise ModelUnavailable(f"{output} holds the model itself. {another}.")
+    if output.is_mount():
+        raise ModelUnavailable(f"{output} is where a disk is mounted, which nothing can replace. {another}, inside it.")
+    there = {path.name for path in output.iterdir()} - {".DS_Store"}  # which macOS puts into any folder
     if not there:
         return
     try:
         ours = prepared_files(output)
     except InvalidArtifact as error:
-        raise ModelUnavailable(f"{output} is not replaced: {error} Choose another --output, or move it away.") from None
+        reason = str(error).removesuffix(MEND).strip()
+        raise ModelUnavailable(f"{output} is not replaced: {reason} {another}, or move that folder away.") from None
     if foreign := sorted(there - ours):
         held = ", ".join(foreign[:5])
-        raise ModelUnavailable(
-            f"{output} is not replaced: it also holds {held}. Choose another --output, or move them."
-        )
+        raise ModelUnavailable(f"{output} is not replaced: it also holds {held}. {another}, or move them away.")
 
 
 def _write_tokenizer(
