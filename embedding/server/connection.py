@@ -15,6 +15,9 @@ MAX_PIPELINED = 16
 MAX_UNREAD_BYTES = 64_000_000
 """Of a body that nobody reads, since its request is answered already."""
 LINGER_SECONDS = 5.0
+FREE_CHUNKS = 1_000
+CHUNK_BYTES = 64
+"""Beyond FREE_CHUNKS, what a chunk of a body must hold on average: a tiny one costs as much time as a large one."""
 
 FRAMING = (b"content-length", b"transfer-encoding")
 REASONS = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
@@ -54,6 +57,7 @@ class Connection(HttpToolsProtocol):
         self._limits = limits
         self._received = 0
         self._requests = 0
+        self._chunks = 0
         self._declining = False
         self._would_keep_alive = False
         self._running: RequestResponseCycle | None = None
@@ -84,6 +88,7 @@ class Connection(HttpToolsProtocol):
             return
         super().on_message_begin()
         self._requests += 1
+        self._chunks = 0
         self._enter(Phase.HEAD)
 
     def on_url(self, url: bytes) -> None:
@@ -109,6 +114,11 @@ class Connection(HttpToolsProtocol):
         if self.expect_100_continue:
             # Answered before it is told to continue, a client may send the body or the next request: none can tell.
             self._would_keep_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
+
+    def on_chunk_header(self) -> None:
+        self._chunks += 1
+        if self._chunks > FREE_CHUNKS and self._received < CHUNK_BYTES * self._chunks:
+            raise ValueError("too many tiny chunks")  # the parser gives up
 
     def on_body(self, body: bytes) -> None:
         self._received += len(body)
@@ -170,13 +180,13 @@ class Connection(HttpToolsProtocol):
     @property
     def worth(self) -> int | None:
         """Those of the least worth are closed where there are too many connections; None: it has to stay."""
-        if self.phase is Phase.ANSWER and self._unsent:
-            return 1  # its client does not read what it has of its answer
-        if self.is_closing or self.phase is Phase.ANSWER or (self.phase is Phase.HEAD and not self.is_answered):
+        if self.is_closing or (self.phase is Phase.HEAD and not self.is_answered):
             return None
+        if self.phase is Phase.ANSWER:
+            return 1 if self._unsent else None  # a client that does not read its answer, or one that waits for it
         if self.phase is Phase.BODY and not self.is_answered:
             return 2
-        return 1 if self.phase is Phase.IDLE and self.cycle else 0
+        return 1 if self.phase is Phase.CLOSING or (self.phase is Phase.IDLE and self.cycle) else 0
 
     def check(self, now: float) -> None:
         """Close the connection if its client is too slow."""
