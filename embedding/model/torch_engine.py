@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from embedding.model.engine import EngineInfo, Task, TokenizedText, least_limit
 from embedding.model.errors import UnknownPrecision, UnknownToken
-from embedding.model.fetch.content import COMMIT, content_digest
+from embedding.model.fetch.content import content_digest, snapshot_commit
 from embedding.model.machine import available_cores
 from embedding.model.matryoshka import matryoshka_dimensions
 from embedding.model.reference import NO_LIMIT, fast_tokenizer, input_module, load_reference, tokenizer_settings
@@ -74,7 +74,7 @@ class TorchEngine:
             threads=torch.get_num_threads(),
             dimension=dimension,
             matryoshka_dimensions=matryoshka_dimensions(_model_type(self._model), dimension),
-            revision=_revision(folder),
+            revision=snapshot_commit(folder) or content_digest(folder)[:40],
             max_tokens=least_limit(limits),
             task_max_tokens=limits,
         )
@@ -145,11 +145,6 @@ class _ModuleTokenizer:
         whole = {"text": {"truncation": False}}
         features = self._module.preprocess([text], prompt=prompt, task=self._task, processing_kwargs=whole)
         return int(features["attention_mask"].sum())
-
-
-def _revision(folder: Path) -> str:
-    """The commit of a snapshot of the hub; of another folder, a digest of its files."""
-    return folder.name if COMMIT.fullmatch(folder.name) else content_digest(folder)[:40]
 
 
 def _limit(module: Any, task: Task) -> int | None:

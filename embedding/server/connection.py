@@ -24,7 +24,7 @@ REASONS = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fiel
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Timeouts:
     """The time that a client has, in seconds."""
 
     header_timeout: float
@@ -50,11 +50,11 @@ class Connection(HttpToolsProtocol):
     for no timer.
     """
 
-    def __init__(self, limits: Limits, **uvicorn_arguments: Any) -> None:
+    def __init__(self, timeouts: Timeouts, **uvicorn_arguments: Any) -> None:
         super().__init__(**uvicorn_arguments)
         self.phase = Phase.IDLE
         self.since = self.loop.time()
-        self._limits = limits
+        self._timeouts = timeouts
         self._received = 0
         self._requests = 0
         self._chunks = 0
@@ -192,20 +192,20 @@ class Connection(HttpToolsProtocol):
         """Close the connection if its client is too slow."""
         self._check_reading(now)
         waited = now - self.since
-        in_time = waited <= self._limits.header_timeout
+        in_time = waited <= self._timeouts.header_timeout
         if self.phase is Phase.CLOSING:
             if waited > LINGER_SECONDS:
                 self.transport.abort()
         elif self.phase is Phase.IDLE:
             # uvicorn's own timer ends with any byte that comes, as a blank line that begins no request.
-            if waited > (self.timeout_keep_alive if self.cycle else self._limits.header_timeout):
+            if waited > (self.timeout_keep_alive if self.cycle else self._timeouts.header_timeout):
                 self.drop()
         elif self.phase is Phase.HEAD:
             if self.is_answered and not in_time:
                 self._refuse(408, "The head of the request did not come in time.")
         elif self.phase is Phase.BODY and not self.flow.read_paused:  # by the server, which then is the slow one
-            extension = 0 if self.is_answered else self._received / self._limits.body_rate
-            if waited > self._limits.body_timeout + extension:
+            extension = 0 if self.is_answered else self._received / self._timeouts.body_rate
+            if waited > self._timeouts.body_timeout + extension:
                 self._refuse(408, "The body of the request did not come in time.")
 
     def _decline(self, rest: bytes) -> None:
@@ -224,7 +224,7 @@ class Connection(HttpToolsProtocol):
             self._unsent = None
         elif self._unsent is None:
             self._unsent = (now, unsent)
-        elif now - self._unsent[0] > self._limits.body_timeout + self._unsent[1] / self._limits.body_rate:
+        elif now - self._unsent[0] > self._timeouts.body_timeout + self._unsent[1] / self._timeouts.body_rate:
             self.transport.abort()
 
     def _refuse(self, status: int, reason: str) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from embedding.serving.errors import EngineFailed, TextFailed
 from embedding.serving.observer import EngineError, Observer
 from embedding.serving.queue import Job, Queue, Request, up_to
 from embedding.serving.speed import Speed
+from embedding.telemetry.logs import raised_at
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class Scheduler:
     ) -> "asyncio.Future[_Outcome]":
         def ended(call: "asyncio.Future[_Outcome]") -> None:
             del self._calls[call]
-            if call.cancelled():  # the scheduler is closed
+            if call.cancelled() or not self._parallel:  # the scheduler is closed, and its jobs are given up
                 return
             try:
                 settle(call.result())
@@ -183,9 +183,7 @@ class Scheduler:
         kind = _kind(error)
         self._observer.engine_error(kind)
         logger.warning("the engine failed on a batch of %d texts, %d tokens: %s", len(batch), tokens, kind)
-        # Not its message, which may quote a text.
-        places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-        logger.debug("the engine's error: %s at %s", type(error).__name__, " < ".join(reversed(places)))
+        logger.debug("the engine's error: %s", raised_at(error))
         if kind == "out_of_memory":
             self._limit, self._calls_since_full = max(1, min(self._limit, tokens) // 2), 0
         if len(batch) == 1:

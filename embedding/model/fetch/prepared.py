@@ -16,7 +16,7 @@ from filelock import FileLock
 from embedding.atomic import clear_unfinished, remove_folder, whole_file
 from embedding.model.errors import InvalidArtifact, ModelUnavailable, UnsupportedModel
 from embedding.model.fetch.cache import cache_folder
-from embedding.model.fetch.content import COMMIT, content_digest
+from embedding.model.fetch.content import content_digest, snapshot_commit
 from embedding.model.fetch.manifest import FORMAT, MEND, PRECISIONS, TOOLS
 from embedding.model.fetch.resolved import ResolvedModel
 from embedding.model.progress import Report, to_nobody
@@ -24,7 +24,7 @@ from embedding.model.progress import Report, to_nobody
 logger = logging.getLogger(__name__)
 
 UNSUPPORTED = 3  # the exit status of embedding.model.prepare for a model it does not know
-SAID = re.compile(r"preparing +(\d+)%: (.*)")  # a line of its progress
+PROGRESS_LINE = re.compile(r"preparing +(\d+)%: (.*)")  # a line of its progress
 ANY_NAME = re.compile(".+")
 
 
@@ -88,7 +88,7 @@ def _kinds(precision: str) -> list[str]:
 
 
 def _write_ref(source: Path, folder: Path, name: str, revision: str, kind: str) -> None:
-    if not COMMIT.fullmatch(source.name):
+    if not snapshot_commit(source):
         return  # a folder of the user's: elsewhere, its name may be that of a model of the hub
     entry = _ref_path(name, revision, kind)
     if not entry.exists() or entry.read_text("utf-8") != folder.name:  # a branch moves
@@ -145,7 +145,7 @@ def _prepare_in_subprocess(source: Path, folder: Path, name: str, precision: str
         assert child.stdout is not None
         for line in child.stdout:
             print(line, end="", flush=True)
-            if said := SAID.fullmatch(line.strip()):
+            if said := PROGRESS_LINE.fullmatch(line.strip()):
                 report(f"preparing the model: {said[2]}", int(said[1]) / 100)
         child.wait()
         errors.seek(0)

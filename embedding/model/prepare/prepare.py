@@ -13,7 +13,7 @@ import numpy as np
 from embedding.atomic import whole_folder
 from embedding.model.engine import Task
 from embedding.model.errors import InvalidArtifact, ModelUnavailable, UnsupportedModel
-from embedding.model.fetch.content import COMMIT, content_digest
+from embedding.model.fetch.content import content_digest, snapshot_commit
 from embedding.model.fetch.manifest import (
     FORMAT,
     MANIFEST,
@@ -75,7 +75,7 @@ def prepare(
     """
     output = output.parent.resolve() / output.name
     with whole_folder(output, partial(refuse_to_replace, output, source)) as folder:
-        commit = source.name if COMMIT.fullmatch(source.name) else revision
+        commit = snapshot_commit(source) or revision
         wanted = [precision] if precision in PRECISIONS else PRECISIONS
         report("loading the model", 0.0)
         if is_prepared(source):
