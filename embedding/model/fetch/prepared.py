@@ -149,7 +149,7 @@ def _prepare_in_subprocess(source: Path, folder: Path, name: str, precision: str
                 report(f"preparing the model: {said[2]}", int(said[1]) / 100)
         child.wait()
         errors.seek(0)
-        *_, reason = errors.read().strip().splitlines() or [f"ended with status {child.returncode}"]
+        *_, reason = errors.read().strip().rstrip(".").splitlines() or [f"ended with status {child.returncode}"]
     if child.returncode < 0:
         reason = (
             f"it was killed (signal {-child.returncode}), perhaps for want of memory; a larger machine can prepare it"
