@@ -1,5 +1,6 @@
 """Builds an ONNX graph node by node, and writes it as a model file with its weights beside it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,19 @@ class Graph:
         names = [self._name() for _ in range(outputs)]
         self._nodes.append(helper.make_node(kind, inputs, names, domain=domain, **attributes))
         return names
+
+    def scan(self, body: Callable[..., str], *sequences: str) -> str:
+        """Runs `body` on the entries of the sequences' first axis, one after the other, and stacks its values.
+
+        So only one entry's values are in memory at a time. The body may read all values of the graph.
+        """
+        outer, self._nodes = self._nodes, []
+        entries = [self._name() for _ in sequences]
+        value = body(*entries)
+        inputs, outputs = (list(map(helper.make_empty_tensor_value_info, names)) for names in (entries, [value]))
+        graph = helper.make_graph(self._nodes, self._name(), inputs, outputs)
+        self._nodes = outer
+        return self.op("Scan", *sequences, body=graph, num_scan_inputs=len(sequences))
 
     def save(self, path: Path, output: str) -> None:
         """Writes `path`, and the constants beside it as `<stem>.weights`, aligned so that they can be memory-mapped."""
