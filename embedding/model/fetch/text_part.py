@@ -26,19 +26,15 @@ NOT_FOR_TEXT = ("*processor_config.json", "chat_template.*")
 PROBE = [("system", "task: a | query: "), ("user", "  b <c>\n")]
 
 
-def needed_shards(folder: Path) -> set[str]:
-    """The files of weights, of those that the folder's index names, that hold anything that reads text.
+def shards(index: Path) -> tuple[set[str], set[str]]:
+    """The files of weights that an index names: those with anything that reads text, and the others.
 
-    Raises OSError, ValueError, KeyError, TypeError or AttributeError for files that aren't what they are named.
+    Raises OSError, or for a file that is none: ValueError, KeyError, TypeError or AttributeError.
     """
-    shards = _read(folder / INDEX).get("weight_map", {})
-    multimodal = _read(folder / CONFIG).get("model_type") == MULTIMODAL
-    return {shard for name, shard in shards.items() if name.startswith(PREFIX) or not multimodal}
-
-
-def unneeded_shards(folder: Path) -> list[str]:
-    """The other files of weights."""
-    return sorted(set(_read(folder / INDEX).get("weight_map", {}).values()) - needed_shards(folder))
+    files: dict[str, str] = json.loads(index.read_text("utf-8"))["weight_map"]
+    multimodal = _read(index.with_name(CONFIG)).get("model_type") == MULTIMODAL
+    needed = {file for name, file in files.items() if name.startswith(PREFIX) or not multimodal}
+    return needed, set(files.values()) - needed
 
 
 @contextmanager
