@@ -18,6 +18,7 @@ from embedding.serving.scheduler import FINEST_TURN, Scheduler, Vectors
 from embedding.serving.tokenization import Tokenization
 
 PROBE = "Is the engine well?"
+USUAL_TOKENS = 2048  # a longer text may take longer before its call counts as hung
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Pipeline:
             probe=engine.tokenize([PROBE], "query")[0],
             finished=self._finish,
             calls=engine.parallel_calls,
-            call_timeout=limits.engine_timeout,
+            call_timeout=limits.engine_timeout * max(1, (engine.info.max_tokens or 0) / USUAL_TOKENS),
             observer=observer,
         )
         self.admission = Admission(limits, self.scheduler, engine.info.max_tokens, observer)
