@@ -12,12 +12,16 @@ import torch
 from sentence_transformers import SentenceTransformer
 from transformers import EmbeddingGemma2Model
 
+from embedding.corpus.errors import CorpusError
+from embedding.model import load_engine
 from embedding.model.encoder import OnnxEncoder
 from embedding.model.errors import UnsupportedModel
 from embedding.model.fetch.manifest import read_manifest
 from embedding.model.fetch.text_part import text_part
 from embedding.model.reference import load_reference
+from embedding.settings import Settings
 from tests.cli import ROOT, run
+from tests.corpora import Corpus, write_jsonl
 from tests.fake_hub import MODEL, fake_hub
 from tests.live import live
 from tests.tiny_gemma import VOCABULARY
@@ -86,6 +90,8 @@ def test_both_precisions_pass_the_check(prepared_gemma2: Path) -> None:
 def test_a_long_text_needs_no_memory_for_all_pairs_of_its_tokens(prepared_gemma2: Path) -> None:
     code = f"""
 from pathlib import Path
+from embedding.corpus.errors import CorpusError
+from embedding.model import load_engine
 from embedding.model.encoder import OnnxEncoder
 encoder = OnnxEncoder(Path({str(prepared_gemma2)!r}), "float32", threads=2)
 encoder.embed([[7] * {CONTEXT}])
@@ -96,8 +102,10 @@ print(next(line for line in Path("/proc/self/status").read_text().splitlines() i
     assert int(done.stdout.split()[-2]) < 600_000  # kB; the scores of all pairs are a million
 
 
-def test_it_is_served_with_its_dimensions_and_its_limit(tiny_gemma2: Path, reference: SentenceTransformer) -> None:
-    with live(model_id=str(tiny_gemma2), precision="float32") as client:
+def test_what_sees_and_hears_is_served_with_its_dimensions_and_its_limit(
+    multimodal: Path, reference: SentenceTransformer
+) -> None:
+    with live(model_id=str(multimodal), precision="float32") as client:
         info = client.get("/info").json()
         answer = client.post("/predict", json={"query": ["lattice", "word " * CONTEXT], "task": "document"})
 
@@ -154,3 +162,14 @@ def test_a_model_without_the_tensors_that_read_text_is_refused(multimodal: Path,
 
     with pytest.raises(UnsupportedModel, match="language_model"), text_part(other):
         pass
+
+
+def test_embed_does_not_go_on_where_the_other_model_began(
+    corpus: Corpus, prepared_gemma2: Path, tmp_path: Path
+) -> None:
+    source = write_jsonl(tmp_path / "texts.jsonl", [{"id": 1, "text": "granite"}])
+    engine = load_engine(Settings.read(model_id=str(prepared_gemma2), precision="float32"))
+    corpus.embed(source, tmp_path / "out")
+
+    with pytest.raises(CorpusError, match=r"the vectors of another job: .*name"):
+        Corpus(engine, prepared_gemma2).embed(source, tmp_path / "out")
