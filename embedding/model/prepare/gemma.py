@@ -14,7 +14,7 @@ from embedding.model.prepare.checkpoint import Checkpoint, require
 from embedding.model.prepare.graph import Graph
 from embedding.model.prepare.linear import Linear
 from embedding.model.prepare.ragged_inputs import RaggedInputs
-from embedding.model.ragged import attention_length
+from embedding.model.ragged import longest_run
 
 
 def check(config: Any) -> None:
@@ -60,10 +60,11 @@ class _Gemma:
         self.kinds = self.config.layer_types[: checkpoint.layers]
         # For bidirectional attention transformers halves the file's window: 512 becomes 257, which lets a token see
         # those up to 256 away.
-        windows = {"full_attention": 0, "sliding_attention": self.config.sliding_window}
+        self.radii = {"full_attention": None, "sliding_attention": self.config.sliding_window - 1}
         kinds = set(self.kinds)
-        self.biases = {kind: inputs.attention_bias(windows[kind]) for kind in kinds}
-        self.rotations = {kind: self._rotation(kind, attention_length(checkpoint.max_tokens)) for kind in kinds}
+        self.positions = graph.op("Unsqueeze", inputs.positions, graph.constant(np.array([0])))
+        # RotaryEmbedding wants a row for each token of a run, although a row's place is its token's position.
+        self.rotations = {kind: self._rotation(kind, longest_run(checkpoint.max_tokens)) for kind in kinds}
 
     def encode(self) -> str:
         branch, residual = "", self.inputs.embeddings
@@ -100,19 +101,13 @@ class _Gemma:
         )
 
     def _attention(self, i: int, kind: str, x: str, layer: _Layer) -> str:
-        graph, dimension = self.graph, self.heads * self.head
-        texts = self.inputs.pad(self.linear.product(f"{i}.qkv", x, layer.qkv))
-        split = graph.constant(np.array([dimension, self.head, self.head]))
-        q, k, v = graph.ops("Split", texts, split, outputs=3, axis=-1)
-        q = self._reshape(self._norm(self._reshape(q, 0, 0, self.heads, self.head), layer.norms["q"]), 0, 0, dimension)
-        q, k = self._rotate(q, kind, self.heads), self._rotate(self._norm(k, layer.norms["k"]), kind, 1)
+        y = self.linear.product(f"{i}.qkv", x, layer.qkv)
+        sizes = self.graph.constant(np.array([self.heads * self.head, self.head, self.head]))
+        q, k, v = self.graph.ops("Split", y, sizes, outputs=3, axis=-1)
+        q = self._rotate(self._norm(self._reshape(q, -1, self.heads, self.head), layer.norms["q"]), kind, self.heads)
+        k = self._rotate(self._norm(k, layer.norms["k"]), kind, 1)
         scale = self.config.query_pre_attn_scalar**-0.5
-        scores = graph.fused("FusedMatMul", self._reshape(q, 0, -1, self.head), k, transB=1, alpha=scale)
-        # (texts, tokens × heads, tokens) and back: the bias is the same for every head
-        scores = graph.op("Reshape", scores, self.inputs.scores_shape(self.heads))
-        weights = graph.op("Softmax", graph.op("Add", scores, self.biases[kind]), axis=-1)
-        mixed = graph.op("MatMul", graph.op("Reshape", weights, self.inputs.stacked_shape), v)
-        mixed = self.inputs.unpad(self._reshape(mixed, -1, dimension))
+        mixed = self.inputs.attend(q, k, v, self.heads, self.head, scale, self.radii[kind])
         y = self.linear.product(f"{i}.o", mixed, layer.o, scale_free=True)
         return self._norm(y, layer.norms["post_attention"])
 
@@ -153,8 +148,10 @@ class _Gemma:
         return self.graph.constant(np.cos(angles)), self.graph.constant(np.sin(angles))
 
     def _rotate(self, x: str, kind: str, heads: int) -> str:
-        start = self.graph.constant(np.array([0]))
-        return self.graph.fused("RotaryEmbedding", x, start, *self.rotations[kind], num_heads=heads)
+        """Turns x (tokens, heads × head), in any shape, by each token's position."""
+        rows = self._reshape(x, 1, -1, heads * self.head)
+        rows = self.graph.fused("RotaryEmbedding", rows, self.positions, *self.rotations[kind], num_heads=heads)
+        return self._reshape(rows, -1, heads * self.head)
 
     def _reshape(self, x: str, *shape: int) -> str:
         return self.graph.op("Reshape", x, self.graph.constant(np.array(shape)))
