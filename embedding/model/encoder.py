@@ -12,7 +12,7 @@ from embedding.model.errors import UnknownToken
 from embedding.model.fetch.manifest import Manifest, read_manifest
 from embedding.model.machine import available_cores
 from embedding.model.precision import AUTO, choose_precision
-from embedding.model.ragged import Text, group_by_length, ragged_batch
+from embedding.model.ragged import Text, graph_inputs, group_by_length
 from embedding.model.table import Table
 
 TRIAL_TOKENS = 24
@@ -62,8 +62,7 @@ class OnnxEncoder:
         return median(seconds)
 
     def _run(self, session: ort.InferenceSession, table: Table, texts: Sequence[Text]) -> np.ndarray:
-        feed = ragged_batch(texts, table, self.manifest.pooling)
-        (vectors,) = session.run(None, {node.name: feed[node.name] for node in session.get_inputs()})
+        (vectors,) = session.run(None, graph_inputs(session, texts, table, self.manifest.pooling))
         return np.asarray(vectors)
 
     def _check(self, batch: Sequence[Text]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from embedding.model.engine import Task
 from embedding.model.errors import InvalidArtifact
 
-FORMAT = 4
+FORMAT = 5
 EXACT = "float32"
 PRECISIONS = ("int8", EXACT)
 MANIFEST = "manifest.json"

@@ -6,7 +6,6 @@ one product. And since there is a single key/value head, one product multiplies 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from embedding.model.prepare.checkpoint import Checkpoint, require
 from embedding.model.prepare.graph import Graph
 from embedding.model.prepare.linear import Linear
 from embedding.model.prepare.ragged_inputs import RaggedInputs
-from embedding.model.ragged import attention_length
+from embedding.model.ragged import longest_run
 
 
 def check(config: Any) -> None:
@@ -72,26 +71,19 @@ class Gemma:
         self.config, self.tensors = checkpoint.config, checkpoint.tensors
         self.heads: int = self.config.num_attention_heads
         self.kinds = self.config.layer_types[: checkpoint.layers]
-        positions = attention_length(checkpoint.max_tokens)
-        self.rotations = {kind: self._rotation(kind, positions) for kind in set(self.kinds)}
+        # For bidirectional attention transformers halves the file's window: 512 becomes 257, which lets a token see
+        # those up to 256 away.
+        self.radii = {"full_attention": None, "sliding_attention": self.config.sliding_window - 1}
+        self.positions = graph.op("Unsqueeze", inputs.positions, graph.constant(np.array([0])))
+        # RotaryEmbedding wants a row for each token of a run, although a row's place is its token's position.
+        rows = longest_run(checkpoint.max_tokens)
+        self.rotations = {kind: self._rotation(kind, rows) for kind in set(self.kinds)}
 
     def encode(self) -> str:
         branch, residual = "", self.inputs.embeddings
         for i, kind in enumerate(self.kinds):
             branch, residual = self._layer(i, kind, branch, residual)
         return self._add_and_norm(branch, residual, self._factor("norm"))[0]
-
-    @property
-    def head(self) -> int:
-        return int(self.config.head_dim)
-
-    @cached_property
-    def biases(self) -> dict[str, str]:
-        """What to add to the scores, for each kind of layer."""
-        # For bidirectional attention transformers halves the file's window: 512 becomes 257, which lets a token see
-        # those up to 256 away.
-        windows = {"full_attention": 0, "sliding_attention": self.config.sliding_window}
-        return {kind: self.inputs.attention_bias(windows[kind]) for kind in set(self.kinds)}
 
     def _layer(self, i: int, kind: str, branch: str, residual: str) -> tuple[str, str]:
         """The layer's last branch and the residual, not yet added; `branch` and `residual` are those before it."""
@@ -106,7 +98,7 @@ class Gemma:
         """What comes before a product absorbs the divisor of its input: the norm, and v."""
         w = {n: self._weight(f"layers.{i}.self_attn.{n}_proj") for n in "qkvo"}
         o_divisor = self.linear.divisor(f"{i}.o", w["o"], repeats=self.heads)
-        qkv = np.hstack([w["q"], w["k"], w["v"] / o_divisor[: self.head]])
+        qkv = np.hstack([w["q"], w["k"], w["v"] / o_divisor[: w["v"].shape[1]]])
         qkv_divisor = self.linear.divisor(f"{i}.qkv", qkv, parts=[w[n].shape[1] for n in "qkv"])
         norms = {n: self._factor(f"layers.{i}.self_attn.{n}_norm") for n in "qk"}
         norms["input"] = self._factor(f"layers.{i}.input_layernorm") / qkv_divisor
@@ -124,19 +116,14 @@ class Gemma:
         return Feedforward(norms, gate_up * gate_up_divisor[:, None], w["down"] * down_divisor[:, None])
 
     def _attention(self, i: int, kind: str, x: str, layer: Attention) -> str:
-        graph, dimension = self.graph, self.heads * self.head
-        texts = self.inputs.pad(self.linear.product(f"{i}.qkv", x, layer.qkv))
-        split = graph.constant(np.array([dimension, self.head, self.head]))
-        q, k, v = graph.ops("Split", texts, split, outputs=3, axis=-1)
-        q = self._reshape(self._norm(self._reshape(q, 0, 0, self.heads, self.head), layer.norms["q"]), 0, 0, dimension)
-        q, k = self._rotate(q, kind, self.heads), self._rotate(self._norm(k, layer.norms["k"]), kind, 1)
+        head = self._head(kind)
+        y = self.linear.product(f"{i}.qkv", x, layer.qkv)
+        sizes = self.graph.constant(np.array([self.heads * head, head, head]))
+        q, k, v = self.graph.ops("Split", y, sizes, outputs=3, axis=-1)
+        q = self._rotate(self._norm(self._reshape(q, -1, self.heads, head), layer.norms["q"]), kind, self.heads)
+        k = self._rotate(self._norm(k, layer.norms["k"]), kind, 1)
         scale = self.config.query_pre_attn_scalar**-0.5
-        scores = graph.fused("FusedMatMul", self._reshape(q, 0, -1, self.head), k, transB=1, alpha=scale)
-        # (texts, tokens × heads, tokens) and back: the bias is the same for every head
-        scores = graph.op("Reshape", scores, self.inputs.scores_shape(self.heads))
-        weights = graph.op("Softmax", graph.op("Add", scores, self.biases[kind]), axis=-1)
-        mixed = graph.op("MatMul", graph.op("Reshape", weights, self.inputs.stacked_shape), v)
-        mixed = self.inputs.unpad(self._reshape(mixed, -1, dimension))
+        mixed = self.inputs.attend(q, k, v, self.heads, head, scale, self.radii[kind])
         y = self.linear.product(f"{i}.o", mixed, layer.o, scale_free=True)
         return self._norm(y, layer.norms["post"])
 
@@ -179,8 +166,15 @@ class Gemma:
         return self.graph.constant(np.cos(angles)), self.graph.constant(np.sin(angles))
 
     def _rotate(self, x: str, kind: str, heads: int) -> str:
-        start = self.graph.constant(np.array([0]))
-        return self.graph.fused("RotaryEmbedding", x, start, *self.rotations[kind], num_heads=heads)
+        """Turns x (tokens, heads × head), in any shape, by each token's position."""
+        size = heads * self._head(kind)
+        rows = self._reshape(x, 1, -1, size)
+        rows = self.graph.fused("RotaryEmbedding", rows, self.positions, *self.rotations[kind], num_heads=heads)
+        return self._reshape(rows, -1, size)
+
+    def _head(self, kind: str) -> int:
+        """The size of a head, whose numbers turn in pairs."""
+        return 2 * len(self.tensors[f"rotary_emb.{kind}_inv_freq"])
 
     def _reshape(self, x: str, *shape: int) -> str:
         return self.graph.op("Reshape", x, self.graph.constant(np.array(shape)))

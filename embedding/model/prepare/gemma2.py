@@ -36,7 +36,7 @@ class _Gemma2(gemma.Gemma):
     def __init__(self, graph: Graph, inputs: RaggedInputs, checkpoint: Checkpoint, linear: Linear) -> None:
         super().__init__(graph, inputs, checkpoint, linear)
         self.blocks = BlockedAttention(graph, inputs)
-        self.windows = {"full_attention": None, "sliding_attention": self.config.sliding_window}
+        self.radii = {"full_attention": None, "sliding_attention": self.config.sliding_window}
         self.gating = self._gating_embeddings(checkpoint.layers)
 
     def _layer(self, i: int, kind: str, branch: str, residual: str) -> tuple[str, str]:
@@ -75,18 +75,16 @@ class _Gemma2(gemma.Gemma):
         return gemma.Attention(norms, qkv * qkv_divisor[:, None], w["o"] * o_divisor[:, None])
 
     def _attention(self, i: int, kind: str, x: str, layer: gemma.Attention) -> str:
-        config = self.config.per_layer_config[i]
-        heads = {"q": self.heads, "k": config.num_key_value_heads, "v": config.num_key_value_heads}
+        head = self._head(kind)
+        shared = self.config.per_layer_config[i].num_key_value_heads
+        heads = {"q": self.heads, "k": shared, "v": shared}
         # A norm follows for each of the three.
-        texts = self.inputs.pad(self.linear.product(f"{i}.qkv", x, layer.qkv, scale_free=True))
-        split = self.graph.constant(np.array([n * config.head_dim for n in heads.values()]))
-        parts = dict(zip(heads, self.graph.ops("Split", texts, split, outputs=3, axis=-1), strict=True))
-        for name, part in parts.items():
-            by_head = self._norm(self._reshape(part, 0, 0, heads[name], config.head_dim), layer.norms[name])
-            parts[name] = self._reshape(by_head, 0, 0, -1)
-        q, k = (self._rotate(parts[name], kind, heads[name]) for name in "qk")
-        mixed = self.blocks.attend(q, k, parts["v"], self.heads, heads["k"], self.windows[kind])
-        mixed = self.inputs.unpad(self._reshape(mixed, -1, self.heads * config.head_dim))
+        y = self.linear.product(f"{i}.qkv", x, layer.qkv, scale_free=True)
+        sizes = self.graph.constant(np.array([n * head for n in heads.values()]))
+        parts = dict(zip(heads, self.graph.ops("Split", y, sizes, outputs=3, axis=-1), strict=True))
+        q, k, v = (self._norm(self._reshape(parts[n], -1, heads[n], head), layer.norms[n]) for n in heads)
+        q, k = self._rotate(q, kind, self.heads), self._rotate(k, kind, shared)
+        mixed = self.blocks.attend(q, k, self._reshape(v, -1, shared * head), self.heads, shared, self.radii[kind])
         y = self.linear.product(f"{i}.o", mixed, layer.o, scale_free=True)
         return self._norm(y, layer.norms["post"])
 

@@ -27,6 +27,8 @@ class Graph:
         self._constants: dict[str, np.ndarray] = {}
         self._small: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._names = 0
+        self.metadata: dict[str, str] = {}
+        """What the graph says about itself to those who run it."""
 
     def input(self, name: str, dtype: str, shape: Shape) -> str:
         """Declares an input of the graph. A `str` in the shape names a dimension that varies from run to run."""
@@ -84,7 +86,9 @@ class Graph:
             tensors,
         )
         opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS]
-        path.write_bytes(helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION).SerializeToString())
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+        helper.set_model_props(model, self.metadata)
+        path.write_bytes(model.SerializeToString())
 
     def _store(self, array: np.ndarray) -> str:
         name = self._name()
