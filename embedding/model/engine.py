@@ -54,6 +54,8 @@ class EngineInfo:
     """The model's commit, or the start of a digest of its files where it has none."""
     fidelity: float | None = None
     """Mean cosine to SentenceTransformer in float32, as measured when the model was prepared; None: it is that."""
+    precision_reason: str | None = None
+    """Why the precision is the one, where there was a choice."""
 
     def __str__(self) -> str:
         fidelity = "the reference" if self.fidelity is None else f"fidelity {self.fidelity:.4f}"
