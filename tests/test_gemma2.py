@@ -83,7 +83,7 @@ def test_both_precisions_pass_the_check(prepared_gemma2: Path) -> None:
 
     assert manifest.precisions == ["int8", "float32"]
     assert manifest.fidelity["float32"].minimum > 1 - 1e-5
-    assert manifest.fidelity["int8"].mean > 0.999
+    assert manifest.fidelity["int8"].mean > 0.9985
     assert manifest.fidelity["int8"].minimum > 0.99
 
 
