@@ -11,6 +11,8 @@ from starlette.responses import PlainTextResponse, Response
 
 from embedding.api.openapi import SECURED, UNAUTHORIZED
 from embedding.model import EngineInfo
+from embedding.model.prompts import task_names
+from embedding.model.vectors import Vectors, ranges_of
 from embedding.serving import NotReady
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
@@ -62,11 +64,17 @@ async def info(request: Request) -> dict[str, Any]:
     """The model, what computes its vectors and how near they are to the reference, and the limits of a request."""
     service, settings = request.app.state.service, request.app.state.settings
     engine = _described(service.info)
+    prompts = service.loaded.prompts
     return {
         "model_dtype": engine["precision"],
         "max_client_batch_size": settings.max_client_batch,
         "max_concurrent_requests": settings.max_concurrent_requests,
         "max_body_bytes": settings.max_body_bytes,
+        "default_task": settings.default_task,
+        "default_dimensions": settings.default_dimensions or engine["dimension"],
+        "tasks": task_names(prompts),
+        "prompts": prompts,
+        "int8_ranges": _ranges(service.loaded.calibration),
         **engine,
     }
 
@@ -99,6 +107,14 @@ def _named(model: str) -> dict[str, Any]:
     parts = Path(model).parts
     name = model if len(parts) <= 2 else "/".join(("…", *parts[-2:]))
     return {"model_id": name, "hub": HUB_ID.fullmatch(model) is not None and not Path(model).is_dir()}
+
+
+def _ranges(calibration: Vectors) -> dict[str, Any] | None:
+    """What int8 and uint8 divide into steps, for vectors that are not cut; None where they can't be had."""
+    if not len(calibration):
+        return None
+    least, largest = ranges_of(calibration)
+    return {"texts": len(calibration), "minimum": least.tolist(), "maximum": largest.tolist()}
 
 
 def _described(info: EngineInfo) -> dict[str, Any]:

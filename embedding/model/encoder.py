@@ -42,11 +42,17 @@ class OnnxEncoder:
         A text's vector does not depend on the texts beside it. Raises ValueError for a text of another length, and
         UnknownToken for one with an id outside the vocabulary.
         """
+        return self.embed_with_lengths(batch)[0]
+
+    def embed_with_lengths(self, batch: Sequence[Text]) -> tuple[np.ndarray, np.ndarray]:
+        """The same, and the length (texts, 1) of each vector before the model normalised it; 1 where it does not."""
         self._check(batch)
         vectors = np.empty((len(batch), self.dimension), np.float32)
+        lengths = np.ones((len(batch), 1), np.float32)
         for run in group_by_length([len(text) for text in batch]):
-            vectors[run] = self._run(self._session, self._table, [batch[i] for i in run])
-        return vectors
+            vectors[run], *told = self._run(self._session, self._table, [batch[i] for i in run])
+            lengths[run] = told[0] if told else 1
+        return vectors, lengths
 
     def _trial(self, precision: str) -> float:
         """The median seconds of a short query through one layer, measured for a fraction of a second."""
@@ -61,10 +67,11 @@ class OnnxEncoder:
             seconds.append(time.perf_counter() - start)
         return median(seconds)
 
-    def _run(self, session: ort.InferenceSession, table: Table, texts: Sequence[Text]) -> np.ndarray:
+    def _run(self, session: ort.InferenceSession, table: Table, texts: Sequence[Text]) -> list[np.ndarray]:
+        """What the graph gives; prepare/build.py describes it."""
         feed = ragged_batch(texts, table, self.manifest.pooling)
-        (vectors,) = session.run(None, {node.name: feed[node.name] for node in session.get_inputs()})
-        return np.asarray(vectors)
+        outputs: list[np.ndarray] = session.run(None, {node.name: feed[node.name] for node in session.get_inputs()})
+        return outputs
 
     def _check(self, batch: Sequence[Text]) -> None:
         for i, text in enumerate(batch):

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from embedding.model import Engine, Task, TextError, TextTooLong, TokenizedText
+from embedding.model import Engine, TextError, TextTooLong, TokenizedText
 from embedding.serving.admission import Admission, Size
 from embedding.serving.cache import Cache, Embedded, Keys
 from embedding.serving.errors import DeadlineExceeded, Draining
 from embedding.serving.limits import Limits
 from embedding.serving.observer import Observer, Timings
-from embedding.serving.queue import Job, Request
+from embedding.serving.queue import Job, Reading, Request
 from embedding.serving.scheduler import FINEST_TURN, Scheduler, Vectors
 from embedding.serving.tokenization import Tokenization
 
@@ -60,17 +60,18 @@ class Pipeline:
         self._keys = Keys()
         self._jobs: dict[bytes, Job] = {}
 
-    async def embed(self, texts: Sequence[str], task: Task, prompt: str | None, truncate: bool) -> Embeddings:
+    async def embed(self, texts: Sequence[str], reading: Reading, titles: Sequence[str], truncate: bool) -> Embeddings:
         """The vectors of `texts`; see `Service.embed`."""
         start = time.perf_counter()
-        keys = self._keys.of(texts, task, prompt)
+        keys = self._keys.of(texts, reading.task, reading.prompt, titles, reading.normalize)
         done = {key: entry for key in keys if (entry := self.cache.get(key))}
         hits = sum(key in done for key in keys)
         self._observer.cache(hits, len(keys) - hits)
         timings = Timings()
         if hits < len(keys):
-            missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in done}
-            timings = await self._compute(missing, keys, done, task, prompt, truncate)
+            titled = zip(keys, texts, titles or [""] * len(texts), strict=True)
+            missing = {key: Job(key, text, title) for key, text, title in titled if key not in done}
+            timings = await self._compute(missing, keys, done, reading, truncate)
         elif not truncate:
             _refuse_cut(keys, {key: entry.tokens for key, entry in done.items()})
         timings = replace(timings, total=time.perf_counter() - start)
@@ -92,22 +93,22 @@ class Pipeline:
 
     async def _compute(
         self,
-        missing: Mapping[bytes, str],
+        missing: Mapping[bytes, Job],
         keys: Sequence[bytes],
         done: dict[bytes, Embedded],
-        task: Task,
-        prompt: str | None,
+        reading: Reading,
         truncate: bool,
     ) -> Timings:
         """Put what `missing` gives into `done`."""
         start = time.perf_counter()
-        new = {key: Job(key, text) for key, text in missing.items() if key not in self._jobs}
-        size = self.admission.enter([job.text for job in new.values()])
+        new = {key: job for key, job in missing.items() if key not in self._jobs}
+        prompt = len(reading.prompt or "")
+        size = self.admission.enter([j.text for j in new.values()], [prompt + len(j.title) for j in new.values()])
         self._jobs |= new
         request = Request([self._jobs[key] for key in missing], asyncio.get_running_loop().create_future())
         try:
             async with asyncio.timeout(self._timeout):
-                await self._tokenize(list(new.values()), request, size, task, prompt)
+                await self._tokenize(list(new.values()), request, size, reading)
                 tokenized = time.perf_counter()
                 _raise_error(request, keys)
                 if not truncate:
@@ -132,11 +133,11 @@ class Pipeline:
         tokenization, engine = tokenized - start, request.engine_seconds
         return Timings(max(0.0, time.perf_counter() - tokenized - engine), tokenization, engine)
 
-    async def _tokenize(self, new: list[Job], request: Request, size: Size, task: Task, prompt: str | None) -> None:
+    async def _tokenize(self, new: list[Job], request: Request, size: Size, reading: Reading) -> None:
         """Tokenize the new jobs, and wait until all jobs of the request have their tokens or an error."""
         for job in request.jobs:
             job.requests.append(request)
-        work = self._tokenization.start(new, task, prompt)
+        work = self._tokenization.start(new, reading)
         if work is None:
             self.admission.tokenized(size)
         else:

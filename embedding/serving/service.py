@@ -6,12 +6,13 @@ from concurrent.futures import Future
 
 import numpy as np
 
-from embedding.model import Engine, EngineInfo, Report, Task
+from embedding.model import EngineInfo, Report, ServedEngine, Task
 from embedding.model.machine import yield_to_others
 from embedding.serving.errors import Draining, NotReady
 from embedding.serving.limits import Limits
 from embedding.serving.observer import Cause, Observer, Timings
 from embedding.serving.pipeline import Embeddings, Pipeline
+from embedding.serving.queue import Reading
 
 
 class Service:
@@ -23,9 +24,9 @@ class Service:
     """
 
     def __init__(
-        self, load: Callable[[Report], Engine], limits: Limits | None = None, observer: Observer | None = None
+        self, load: Callable[[Report], ServedEngine], limits: Limits | None = None, observer: Observer | None = None
     ) -> None:
-        self.engine: Future[Engine] = Future()
+        self.engine: Future[ServedEngine] = Future()
         self.progress: tuple[str, float | None] = ("starting", None)
         self.limits = limits or Limits()
         self.observer = observer or Observer()
@@ -39,7 +40,7 @@ class Service:
             # A daemon, so that a process told to stop need not wait for a download.
             threading.Thread(target=self._settle, name="load", daemon=True).start()
 
-    def load_now(self) -> Engine:
+    def load_now(self) -> ServedEngine:
         """Load the engine before returning; what `load` raises is raised here."""
         self.start()
         return self.engine.result()
@@ -53,6 +54,13 @@ class Service:
     def live(self) -> bool:
         """False once the engine hangs, or fails on all that it is asked: then only a new process can help."""
         return self._pipeline is None or self._pipeline.scheduler.live
+
+    @property
+    def loaded(self) -> ServedEngine:
+        """The engine, for a request that needs it. Raises NotReady."""
+        if self._pipeline is None:
+            raise self._refusal("not_ready", NotReady("the model is loading"))
+        return self.engine.result()
 
     @property
     def info(self) -> EngineInfo:
@@ -87,23 +95,32 @@ class Service:
         return self._pipeline.cache.bytes if self._pipeline else 0
 
     async def embed(
-        self, texts: Sequence[str], task: Task, *, truncate: bool = True, prompt: str | None = None
+        self,
+        texts: Sequence[str],
+        task: Task,
+        *,
+        truncate: bool = True,
+        prompt: str | None = None,
+        titles: Sequence[str] = (),
+        normalize: bool = True,
     ) -> Embeddings:
-        """The vectors of `texts` under the task's prompt, or under `prompt`.
+        """The vectors of `texts` under the task's prompt, or under `prompt`, each with its title if there are `titles`.
+
+        Where `normalize` is false, they are as they are before the model's own normalisation.
 
         Raises NotReady, Draining, Overloaded and EngineFailed (all Unavailable), TooLarge, DeadlineExceeded;
         TextTooLong where a text would be cut and `truncate` is false; and TextError for the first text that alone
         gets no vector: NoTokens, NotFinite or TextFailed.
         """
-        if self._pipeline is None:
-            raise self._refusal("not_ready", NotReady("the model is loading"))
+        engine = self.loaded
         if self._closed:
             raise self._refusal("draining", Draining("the service is stopping"))
+        assert self._pipeline is not None
         if self._pipeline.scheduler.hung:
             raise self._refusal("not_ready", NotReady("the model does not answer"))
         if not texts:
-            return Embeddings(np.empty((0, self.info.dimension), np.float32), (), Timings(), 0)
-        return await self._pipeline.embed(texts, task, prompt, truncate)
+            return Embeddings(np.empty((0, engine.info.dimension), np.float32), (), Timings(), 0)
+        return await self._pipeline.embed(texts, Reading(task, prompt, normalize), titles, truncate)
 
     def close(self) -> None:
         """Drop what waits; an engine call under way ends by itself."""
