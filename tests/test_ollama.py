@@ -76,8 +76,8 @@ def test_every_listed_name_is_served(gemma: httpx.Client) -> None:
         ({"input": ["x", " "]}, "input[1] must not be blank"),
         ({"input": [[1, 2]]}, "input[0] must be a string"),
         ({"input": 3}, "input must be a string or a list of strings"),
-        ({"input": "entropy " * 300, "truncate": False}, "truncate"),
-        ({"dimensions": DIMENSION + 1}, f"at most {DIMENSION}"),
+        ({"input": "entropy " * 300, "truncate": False}, "input has"),
+        ({"dimensions": DIMENSION + 1}, f"must be 1 to {DIMENSION}"),
         ({"dimensions": -1}, "dimensions"),
         ({"images": []}, "images"),
     ],
@@ -97,5 +97,5 @@ def test_other_errors_have_their_own_status(gemma: httpx.Client) -> None:
     no_token = httpx.post(f"{gemma.base_url}/api/embed", json={"model": "llama3", "input": "x"})
 
     assert (unknown.status_code, no_token.status_code) == (404, 401)
-    assert unknown.json()["error"].startswith("model 'llama3' not found")
+    assert "no such model" in unknown.json()["error"]
     assert "token" in no_token.json()["error"]

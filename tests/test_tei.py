@@ -78,7 +78,30 @@ def test_a_long_text_is_cut_at_the_end_that_the_caller_names(gemma: httpx.Client
     assert left != ask(gemma, "/embed", inputs="zebra " + LONG)
     assert ask(gemma, "/embed", inputs="x", truncation_direction="left") == ask(gemma, "/embed", inputs="x")
     assert refused.status_code == 422
-    assert (refused.json()["error_type"], "truncate" in refused.json()["error"]) == ("Validation", True)
+    assert (refused.json()["error_type"], "reads at most" in refused.json()["error"]) == ("Validation", True)
+
+
+def test_every_token_has_the_encoder_s_own_vector(
+    gemma: httpx.Client, torch_gemma: httpx.Client, reference: SentenceTransformer
+) -> None:
+    expected = reference.encode_query(TEXTS, output_value="token_embeddings")
+
+    for server in (gemma, torch_gemma):
+        served = ask(server, "/embed_all", inputs=TEXTS)
+        documents = ask(server, "/embed_all", inputs=TEXTS[0], prompt_name="document")
+
+        assert [len(vectors) for vectors in served] == [len(vectors) for vectors in expected]
+        for vectors, others in zip(served, expected, strict=True):
+            np.testing.assert_allclose(vectors, others.numpy(), atol=1e-4)
+        assert documents != served[:1]
+    assert len(ask(gemma, "/embed_all", inputs=LONG)[0]) == MAX_TOKENS
+
+
+def test_vectors_of_too_many_tokens_are_refused(gemma: httpx.Client) -> None:
+    answer = gemma.post("/embed_all", json={"inputs": [f"{place} {LONG}" for place in range(60)]})
+
+    assert answer.status_code == 422
+    assert "send fewer texts" in answer.json()["error"]
 
 
 def test_tokens_are_those_of_the_model(gemma: httpx.Client, reference: SentenceTransformer) -> None:
@@ -134,7 +157,7 @@ def test_info_has_the_fields_of_both(gemma: httpx.Client) -> None:
         ("/embed", {"inputs": [["a", "b"]]}, 422, "Validation", "inputs[0]"),
         ("/embed", {"inputs": "x", "prompt_name": "nonsense"}, 422, "Validation", "prompt_name"),
         ("/embed", {"inputs": "x", "dimensions": 0}, 422, "Validation", "dimensions"),
-        ("/embed", {"inputs": "x", "dimensions": DIMENSION + 1}, 422, "Validation", f"at most {DIMENSION}"),
+        ("/embed", {"inputs": "x", "dimensions": DIMENSION + 1}, 422, "Validation", f"must be 1 to {DIMENSION}"),
         ("/embed", {"inputs": "x", "truncation_direction": "up"}, 422, "Validation", "truncation_direction"),
         ("/embed", {"inputs": "x", "colour": "red"}, 422, "Validation", "colour"),
         ("/", {"colour": "red"}, 422, "Validation", "colour"),

@@ -21,7 +21,7 @@ from embedding.api.errors import CallerLeft, Errors, Refused
 from embedding.api.observer import MetricsObserver, observe
 from embedding.api.openapi import add_components
 from embedding.api.page import page_router
-from embedding.api.protocols import predict
+from embedding.api.protocols import cohere, ollama, predict, tei
 from embedding.api.protocols.options import check_defaults
 from embedding.model import Report, ServedEngine, load_engine
 from embedding.serving import DeadlineExceeded, Limits, Service, TooLarge, Unavailable
@@ -30,7 +30,12 @@ from embedding.telemetry.metrics import Metrics
 from embedding.telemetry.tracing import Tracer, tracer_from_environment
 
 DESCRIPTION = "Turns text into vectors. All but the page and the probes ask for the token."
-PROTOCOLS = (predict.PROTOCOL,)
+PROTOCOLS = (
+    predict.PROTOCOL,
+    cohere.PROTOCOL,
+    tei.PROTOCOL,
+    ollama.PROTOCOL,
+)
 # The headers that a page elsewhere may read.
 EXPOSED = (
     *("Retry-After", "Server-Timing", "WWW-Authenticate", "X-Dtype", "X-Model-Id", "X-Model-Revision"),
@@ -71,7 +76,11 @@ def create_app(settings: Settings, service: Service | None = None, tracer: Trace
     routers = [*(protocol.router for protocol in PROTOCOLS), ops.router, page_router()]
     for router in routers:
         app.include_router(router)
-    errors = Errors({path: protocol.render_error for protocol in PROTOCOLS for path in _paths(protocol.router)})
+    spoken = {path: protocol for protocol in PROTOCOLS for path in _paths(protocol.router)}
+    errors = Errors(
+        {path: protocol.render_error for path, protocol in spoken.items()},
+        {path: protocol.statuses for path, protocol in spoken.items()},
+    )
     _handle_errors(app, errors)
     add_components(app, [body for protocol in PROTOCOLS for body in protocol.bodies], settings.max_client_batch)
 

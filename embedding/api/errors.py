@@ -100,11 +100,20 @@ def render_detail(problem: Problem) -> Any:
     return {"detail": [{"loc": problem.location, "type": problem.kind, "msg": problem.message}]}
 
 
+def sentence(problem: Problem) -> str:
+    """What is wrong in one sentence, for protocols that have no more room: `texts[1] must not be blank`."""
+    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem.location[1:])
+    where = field.removeprefix(".") or ("The body" if problem.location else "")
+    return f"{where} {problem.message}".strip()
+
+
 class Errors:
     """Answers for errors, each in the shape of the protocol that its path belongs to."""
 
-    def __init__(self, renders: Mapping[str, Render]) -> None:
+    def __init__(self, renders: Mapping[str, Render], statuses: Mapping[str, Mapping[int, int]] | None = None) -> None:
+        """For each path how a problem is rendered, and which statuses are another there."""
         self._renders = renders
+        self._statuses = statuses or {}
 
     def answer(self, scope: Scope, error: Exception) -> Response:
         """`error` as the caller is told it."""
@@ -112,7 +121,8 @@ class Errors:
         if problem.status == CALLER_LEFT:
             return Response(status_code=CALLER_LEFT)
         content = self._renders.get(scope["path"], render_detail)(problem)
-        return JSONResponse(content, problem.status, headers=dict(problem.headers))
+        status = self._statuses.get(scope["path"], {}).get(problem.status, problem.status)
+        return JSONResponse(content, status, headers=dict(problem.headers))
 
     async def handle(self, request: Request, error: Exception) -> Response:
         """The same as a handler of exceptions."""

@@ -1,6 +1,6 @@
 """The OpenAPI document, beside what FastAPI finds out by itself: bodies, the statuses of errors, and the token."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -26,16 +26,27 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     503: {"description": "Loading or stopping; come back after `Retry-After` seconds.", "headers": RETRY_AFTER},
     504: {"description": "The request missed its deadline."},
 }
+BAD_REQUEST: dict[int | str, dict[str, Any]] = {
+    **{status: about for status, about in ERRORS.items() if status != 422},
+    400: ERRORS[422],
+    404: {"description": "There is no such model here."},
+}
+"""The errors of protocols that answer bad input with 400, and know the model by its name."""
 
 
-def documented(body: JsonBody[Any], answer: dict[str, Any], examples: Sequence[Any]) -> dict[str, Any]:
+def documented(
+    body: JsonBody[Any],
+    answer: dict[str, Any],
+    examples: Sequence[Any],
+    errors: Mapping[int | str, dict[str, Any]] = ERRORS,
+) -> dict[str, Any]:
     """What a route's decorator takes for an endpoint that reads `body` and, where all is well, gives `answer`."""
     schema = {"$ref": f"#/components/schemas/{body.kind.__name__}"}
     content = {"schema": schema, "examples": {str(i): {"value": value} for i, value in enumerate(examples, 1)}}
     request_body = {"required": True, "content": {"application/json": content}}
     return {
         "response_class": Response,
-        "responses": {200: answer, **ERRORS},
+        "responses": {200: answer, **errors},
         "openapi_extra": {"requestBody": request_body, **SECURED},
     }
 

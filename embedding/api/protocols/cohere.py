@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from embedding.api.edge.schema import JsonBody
 from embedding.api.errors import InvalidInput, Problem, sentence
-from embedding.api.openapi import documented
+from embedding.api.openapi import BAD_REQUEST, documented
 from embedding.api.protocols import Protocol
 from embedding.api.protocols.encoding import json_numbers, json_response
 from embedding.api.protocols.models import task_of
@@ -43,10 +43,13 @@ class Input(msgspec.Struct, forbid_unknown_fields=True):
 class CohereEmbedRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Texts to embed, each under the model's prompt for the type of input."""
 
-    model: Annotated[str | None, msgspec.Meta(description="a name of the model; by default the one that is served")] = None
+    model: Annotated[str | None, msgspec.Meta(description="a name of the model; by default the one that is served")] = (
+        None
+    )
     texts: Annotated[Texts | None, msgspec.Meta(description="the texts")] = None
     inputs: Annotated[
-        Annotated[list[Input], msgspec.Meta(min_length=1)] | None, msgspec.Meta(description="the texts, in Cohere's other form")
+        Annotated[list[Input], msgspec.Meta(min_length=1)] | None,
+        msgspec.Meta(description="the texts, in Cohere's other form"),
     ] = None
     input_type: Annotated[
         str | None,
@@ -100,17 +103,17 @@ def render_error(problem: Problem) -> Any:
 
 
 router = APIRouter(tags=["cohere"])
-PROTOCOL = Protocol(router, [BODY], render_error)
+PROTOCOL = Protocol(router, [BODY], render_error, {422: 400})
 
 
-@router.post("/v2/embed", **documented(BODY, ANSWER, EXAMPLES))
+@router.post("/v2/embed", **documented(BODY, ANSWER, EXAMPLES, BAD_REQUEST))
 async def embed_v2(request: Request) -> Response:
     """The vector of each text in each of the types of embedding."""
     body = await read_body(request, BODY)
     return await _answer(request, body, "2")
 
 
-@router.post("/v1/embed", **documented(BODY, ANSWER, EXAMPLES))
+@router.post("/v1/embed", **documented(BODY, ANSWER, EXAMPLES, BAD_REQUEST))
 async def embed_v1(request: Request) -> Response:
     """The same, in the first version's shape: without types of embedding, the vectors stand in a plain list."""
     body = await read_body(request, BODY)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from embedding.api.edge.schema import JsonBody
 from embedding.api.errors import Problem, sentence
-from embedding.api.openapi import SECURED, documented
+from embedding.api.openapi import BAD_REQUEST, SECURED, documented
 from embedding.api.protocols import Protocol
 from embedding.api.protocols.encoding import json_numbers, json_response
 from embedding.api.protocols.models import listed_names, task_of
@@ -32,7 +32,9 @@ class OllamaEmbedRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Texts to embed, each under the prompt of the task behind the model's name."""
 
     model: Model
-    input: Annotated[Text | list[Text] | None, msgspec.Meta(description="a text, or a list of texts; nothing is no error")] = None
+    input: Annotated[
+        Text | list[Text] | None, msgspec.Meta(description="a text, or a list of texts; nothing is no error")
+    ] = None
     truncate: Annotated[
         bool | None, msgspec.Meta(description="cut a text beyond the model's limit; if false, refuse it")
     ] = True
@@ -84,10 +86,10 @@ def render_error(problem: Problem) -> Any:
 
 
 router = APIRouter(tags=["ollama"])
-PROTOCOL = Protocol(router, [BODY, OLD_BODY], render_error)
+PROTOCOL = Protocol(router, [BODY, OLD_BODY], render_error, {422: 400})
 
 
-@router.post("/api/embed", **documented(BODY, ANSWER, EXAMPLES))
+@router.post("/api/embed", **documented(BODY, ANSWER, EXAMPLES, BAD_REQUEST))
 async def embed_texts(request: Request) -> Response:
     """The vector of each text."""
     body = await read_body(request, BODY)
@@ -106,7 +108,7 @@ async def embed_texts(request: Request) -> Response:
     return json_response(answer, {**model_headers(request), **truncation_headers(result.embeddings)})
 
 
-@router.post("/api/embeddings", **documented(OLD_BODY, OLD_ANSWER, OLD_EXAMPLES))
+@router.post("/api/embeddings", **documented(OLD_BODY, OLD_ANSWER, OLD_EXAMPLES, BAD_REQUEST))
 async def embed_text(request: Request) -> Response:
     """The vector of one text, for older clients."""
     body = await read_body(request, OLD_BODY)

@@ -29,6 +29,8 @@ class Options:
     precisions: Sequence[OutputPrecision] = ("float32",)
     """All in which the numbers will be asked for, so that what can't be is refused before anything is computed."""
     truncate: bool = True
+    keep_end: bool = False
+    """A text beyond the model's limit is cut at its start."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,11 +65,11 @@ def test_langchain() -> None:
 
 
 def test_errors_say_what_is_wrong() -> None:
-    with pytest.raises(ollama.ResponseError, match="model 'llama3' not found") as unknown:
+    with pytest.raises(ollama.ResponseError, match="no such model") as unknown:
         client.embed("llama3", "x")
     with pytest.raises(ollama.ResponseError, match=r"input\[1\] must not be blank") as blank:
         client.embed(MODEL, ["x", " "])
-    with pytest.raises(ollama.ResponseError, match="truncate") as long:
+    with pytest.raises(ollama.ResponseError, match="reads at most") as long:
         client.embed(MODEL, TOO_LONG, truncate=False)
     with pytest.raises(ollama.ResponseError, match="token") as token:
         ollama.Client(host=URL).embed(MODEL, "x")
