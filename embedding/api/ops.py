@@ -3,16 +3,16 @@
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import PlainTextResponse, Response
 
 from embedding.api.openapi import SECURED, UNAUTHORIZED
 from embedding.model import EngineInfo
 from embedding.model.prompts import task_names
-from embedding.model.vectors import Vectors, ranges_of
+from embedding.model.vectors import Vectors, cut, ranges_of
 from embedding.serving import NotReady
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
@@ -60,8 +60,13 @@ async def status(request: Request) -> dict[str, Any]:
 
 @router.head("/info", include_in_schema=False)
 @router.get("/info", responses={**UNAUTHORIZED, **NOT_READY}, openapi_extra=SECURED)
-async def info(request: Request) -> dict[str, Any]:
-    """The model, what computes its vectors and how near they are to the reference, and the limits of a request."""
+async def info(
+    request: Request, dimensions: Annotated[int | None, Query(ge=1, description="of the ranges; by default all")] = None
+) -> dict[str, Any]:
+    """The model, what computes its vectors and how near they are to the reference, and the limits of a request.
+
+    `int8_ranges` is what int8 and uint8 divide into steps; with `dimensions`, for vectors that are cut to so many.
+    """
     service, settings = request.app.state.service, request.app.state.settings
     engine = _described(service.info)
     prompts = service.loaded.prompts
@@ -74,7 +79,7 @@ async def info(request: Request) -> dict[str, Any]:
         "default_dimensions": settings.default_dimensions or engine["dimension"],
         "tasks": task_names(prompts),
         "prompts": prompts,
-        "int8_ranges": _ranges(service.loaded.calibration),
+        "int8_ranges": _ranges(service.loaded.calibration, dimensions or engine["dimension"], engine["normalizes"]),
         **engine,
     }
 
@@ -109,11 +114,11 @@ def _named(model: str) -> dict[str, Any]:
     return {"model_id": name, "hub": HUB_ID.fullmatch(model) is not None and not Path(model).is_dir()}
 
 
-def _ranges(calibration: Vectors) -> dict[str, Any] | None:
-    """What int8 and uint8 divide into steps, for vectors that are not cut; None where they can't be had."""
+def _ranges(calibration: Vectors, dimension: int, normalizes: bool) -> dict[str, Any] | None:
+    """What int8 and uint8 divide into steps; None where they can't be had."""
     if not len(calibration):
         return None
-    least, largest = ranges_of(calibration)
+    least, largest = ranges_of(cut(calibration, dimension, normalizes))
     return {"texts": len(calibration), "minimum": least.tolist(), "maximum": largest.tolist()}
 
 
