@@ -82,4 +82,4 @@ def _names(state: State) -> list[str]:
     is_path = PurePath(model).is_absolute() or len(PurePath(model).parts) > 2
     own = [last, model] if is_path else [model, last]
     chosen = settings.served_model_name
-    return list(dict.fromkeys(([chosen] if chosen not in ("", ANY) else []) + own))
+    return list(dict.fromkeys(([chosen] if chosen and chosen != ANY else []) + own))
