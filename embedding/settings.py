@@ -89,8 +89,8 @@ class Settings(Options):
     grace_period: int = Field(
         default=30, ge=0, description="seconds, told to stop, in which requests under way are answered"
     )
-    served_model_name: str = Field(
-        default="", description="model name that clients may send, beside the model's own; * lets them send any"
+    served_model_name: str | None = Field(
+        default=None, description="model name that clients may send, beside the model's own; * lets them send any"
     )
     default_task: str = Field(
         default="query", description="task of a request that names none; none: callers write prompts themselves"
@@ -102,8 +102,8 @@ class Settings(Options):
         default=False,
         description="take token ids of this model's tokenizer in place of texts; others give wrong vectors",
     )
-    cors_origins: str = Field(
-        default="", description="web pages elsewhere that may call the service, as https://example.org, with commas"
+    cors_origins: str | None = Field(
+        default=None, description="web pages elsewhere that may call the service, as https://example.org, with commas"
     )
     metrics_open: bool = Field(default=False, description="answer /metrics without a token")
     log_level: LogLevel = Field(default="INFO", description="DEBUG says what the server does, never a text or a token")
@@ -126,8 +126,8 @@ class Settings(Options):
 
     @field_validator("cors_origins")
     @classmethod
-    def _only_origins(cls, value: str) -> str:
-        for origin in _parts(value):
+    def _only_origins(cls, value: str | None) -> str | None:
+        for origin in _parts(value or ""):
             if origin != "*" and not ORIGIN.fullmatch(origin):
                 raise ValueError("list origins such as https://example.org, without a path, or * for any page")
         return value
@@ -135,7 +135,7 @@ class Settings(Options):
     @property
     def origins(self) -> tuple[str, ...]:
         """The origins of pages that may call the service from a browser."""
-        return _parts(self.cors_origins)
+        return _parts(self.cors_origins or "")
 
     @property
     def tokens(self) -> tuple[str, ...]:

@@ -144,7 +144,7 @@ def test_a_long_text_is_cut_at_the_end_that_the_caller_names(embed: Any) -> None
 def test_what_is_wrong_is_said_in_cohere_s_shape(embed: Any, body: dict[str, object], words: str) -> None:
     answer = embed(**body)
 
-    assert answer.status_code == 400, answer.text
+    assert answer.status_code == 422, answer.text
     assert words in answer.json()["message"]
     assert "entropy" not in answer.text
 

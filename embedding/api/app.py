@@ -21,9 +21,10 @@ from embedding.api.errors import CallerLeft, Errors, Refused
 from embedding.api.observer import MetricsObserver, observe
 from embedding.api.openapi import add_components
 from embedding.api.page import page_router
-from embedding.api.protocols import cohere, ollama, predict, tei
+from embedding.api.protocols import cohere, ollama, openai, predict, tei
+from embedding.api.protocols.models import known
 from embedding.api.protocols.options import check_defaults
-from embedding.model import Report, ServedEngine, load_engine
+from embedding.model import Report, ServedEngine, Unsupported, load_engine
 from embedding.serving import DeadlineExceeded, Limits, Service, TooLarge, Unavailable
 from embedding.settings import Settings, SettingsError
 from embedding.telemetry.metrics import Metrics
@@ -32,6 +33,7 @@ from embedding.telemetry.tracing import Tracer, tracer_from_environment
 DESCRIPTION = "Turns text into vectors. All but the page and the probes ask for the token."
 PROTOCOLS = (
     predict.PROTOCOL,
+    openai.PROTOCOL,
     cohere.PROTOCOL,
     tei.PROTOCOL,
     ollama.PROTOCOL,
@@ -76,13 +78,9 @@ def create_app(settings: Settings, service: Service | None = None, tracer: Trace
     routers = [*(protocol.router for protocol in PROTOCOLS), ops.router, page_router()]
     for router in routers:
         app.include_router(router)
-    spoken = {path: protocol for protocol in PROTOCOLS for path in _paths(protocol.router)}
-    errors = Errors(
-        {path: protocol.render_error for path, protocol in spoken.items()},
-        {path: protocol.statuses for path, protocol in spoken.items()},
-    )
+    errors = Errors({path: protocol.render_error for protocol in PROTOCOLS for path in _paths(protocol.router)})
     _handle_errors(app, errors)
-    add_components(app, [body for protocol in PROTOCOLS for body in protocol.bodies], settings.max_client_batch)
+    add_components(app, [body for protocol in PROTOCOLS for body in protocol.bodies], partial(known, app.state))
 
     # From the inside out.
     open_paths = OPEN_PATHS | ({"/metrics"} if settings.metrics_open else set())
@@ -129,7 +127,7 @@ def _handle_errors(app: FastAPI, errors: Errors) -> None:
             return options(allowed)
         return errors.answer(request.scope, HTTPException(405, "Method Not Allowed", {"Allow": allowed}))
 
-    for kind in (Refused, Unavailable, DeadlineExceeded, TooLarge, CallerLeft, HTTPException):
+    for kind in (Refused, Unavailable, DeadlineExceeded, TooLarge, Unsupported, CallerLeft, HTTPException):
         app.add_exception_handler(kind, errors.handle)
     app.add_exception_handler(405, wrong_method)
 

@@ -3,9 +3,9 @@
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import PlainTextResponse, Response
 
@@ -14,7 +14,7 @@ from embedding.api.openapi import SECURED, UNAUTHORIZED
 from embedding.api.protocols.models import served_name
 from embedding.model import EngineInfo
 from embedding.model.prompts import task_names
-from embedding.model.vectors import Vectors, ranges_of
+from embedding.model.vectors import Vectors, cut, ranges_of
 from embedding.serving import NotReady
 from embedding.serving.tokenization import TOKENIZATION_THREADS
 
@@ -63,9 +63,12 @@ async def status(request: Request) -> dict[str, Any]:
 
 @router.head("/info", include_in_schema=False)
 @router.get("/info", responses={**UNAUTHORIZED, **NOT_READY}, openapi_extra=SECURED)
-async def info(request: Request) -> dict[str, Any]:
+async def info(
+    request: Request, dimensions: Annotated[int | None, Query(ge=1, description="of the ranges; by default all")] = None
+) -> dict[str, Any]:
     """The model, what computes its vectors and how near they are to the reference, and the limits of a request.
 
+    `int8_ranges` is what int8 and uint8 divide into steps; with `dimensions`, for vectors that are cut to so many.
     It has all fields of Text Embeddings Inference, and some of its own.
     """
     service, settings = request.app.state.service, request.app.state.settings
@@ -89,7 +92,7 @@ async def info(request: Request) -> dict[str, Any]:
         "default_dimensions": settings.default_dimensions or engine["dimension"],
         "tasks": task_names(prompts),
         "prompts": prompts,
-        "int8_ranges": _ranges(service.loaded.calibration),
+        "int8_ranges": _ranges(service.loaded.calibration, dimensions or engine["dimension"], engine["normalizes"]),
         **engine,
     }
 
@@ -124,11 +127,11 @@ def _named(model: str) -> dict[str, Any]:
     return {"model_id": name, "hub": HUB_ID.fullmatch(model) is not None and not Path(model).is_dir()}
 
 
-def _ranges(calibration: Vectors) -> dict[str, Any] | None:
-    """What int8 and uint8 divide into steps, for vectors that are not cut; None where they can't be had."""
+def _ranges(calibration: Vectors, dimension: int, normalizes: bool) -> dict[str, Any] | None:
+    """What int8 and uint8 divide into steps; None where they can't be had."""
     if not len(calibration):
         return None
-    least, largest = ranges_of(calibration)
+    least, largest = ranges_of(cut(calibration, dimension, normalizes))
     return {"texts": len(calibration), "minimum": least.tolist(), "maximum": largest.tolist()}
 
 

@@ -80,7 +80,7 @@ class TorchEngine:
             max_tokens=least_limit(limits),
             task_max_tokens=limits,
             normalizes=bool(self._normalizers) and not self._model.truncate_dim,
-            pooling=next((module.pooling_mode for module in self._model if hasattr(module, "pooling_mode")), None),
+            pooling=_pooling(self._model),
         )
         self.calibration = self._calibrate()
 
@@ -219,6 +219,11 @@ def _left_out(modules: Sequence[Any]) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _pooling(model: "SentenceTransformer") -> str | None:
+    modes = [str(module.pooling_mode) for module in model if hasattr(module, "pooling_mode")]
+    return modes[0] if modes else None
 
 
 def _limit(module: Any, task: Task) -> int | None:

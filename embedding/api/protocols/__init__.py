@@ -1,7 +1,7 @@
 """The protocols that the service speaks, a module each: its paths, its bodies, and its shape of errors."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter
@@ -12,12 +12,8 @@ from embedding.api.errors import Render, render_detail
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """Paths that share a shape of errors. `bodies` are for the OpenAPI document.
-
-    `statuses` are the protocol's own, where it answers another than the service would.
-    """
+    """Paths that share a shape of errors. `bodies` are for the OpenAPI document."""
 
     router: APIRouter
     bodies: Sequence[JsonBody[Any]]
     render_error: Render = render_detail
-    statuses: Mapping[int, int] = field(default_factory=dict)

@@ -11,12 +11,22 @@ from starlette.responses import Response
 
 from embedding.api.edge.schema import JsonBody
 from embedding.api.errors import InvalidInput, Problem, sentence
-from embedding.api.openapi import BAD_REQUEST, documented
+from embedding.api.openapi import NAMED_MODEL_ERRORS, documented
 from embedding.api.protocols import Protocol
 from embedding.api.protocols.encoding import json_numbers, json_response
 from embedding.api.protocols.models import task_of
 from embedding.api.protocols.options import Names, Options
-from embedding.api.protocols.texts import Result, Text, Texts, embed, model_headers, read_body, truncation_headers
+from embedding.api.protocols.texts import (
+    Dimensions,
+    Result,
+    Text,
+    Texts,
+    embed,
+    model_headers,
+    read_body,
+    truncation_headers,
+)
+from embedding.model.prompts import ALIASES
 
 EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
 Truncate = Literal["NONE", "START", "END"]
@@ -61,9 +71,7 @@ class CohereEmbedRequest(msgspec.Struct, forbid_unknown_fields=True):
     embedding_types: Annotated[
         Annotated[list[EmbeddingType], msgspec.Meta(min_length=1)] | None, msgspec.Meta(description="by default float")
     ] = None
-    output_dimension: Annotated[
-        Annotated[int, msgspec.Meta(ge=1)] | None, msgspec.Meta(description="numbers in a vector; by default all")
-    ] = None
+    output_dimension: Dimensions | None = None
     truncate: Annotated[
         Truncate | None, msgspec.Meta(description="which end of a long text is cut off; NONE refuses the text")
     ] = None
@@ -103,17 +111,17 @@ def render_error(problem: Problem) -> Any:
 
 
 router = APIRouter(tags=["cohere"])
-PROTOCOL = Protocol(router, [BODY], render_error, {422: 400})
+PROTOCOL = Protocol(router, [BODY], render_error)
 
 
-@router.post("/v2/embed", **documented(BODY, ANSWER, EXAMPLES, BAD_REQUEST))
+@router.post("/v2/embed", **documented(BODY, ANSWER, EXAMPLES, NAMED_MODEL_ERRORS))
 async def embed_v2(request: Request) -> Response:
     """The vector of each text in each of the types of embedding."""
     body = await read_body(request, BODY)
     return await _answer(request, body, "2")
 
 
-@router.post("/v1/embed", **documented(BODY, ANSWER, EXAMPLES, BAD_REQUEST))
+@router.post("/v1/embed", **documented(BODY, ANSWER, EXAMPLES, NAMED_MODEL_ERRORS))
 async def embed_v1(request: Request) -> Response:
     """The same, in the first version's shape: without types of embedding, the vectors stand in a plain list."""
     body = await read_body(request, BODY)
@@ -124,7 +132,7 @@ async def _answer(request: Request, body: CohereEmbedRequest, version: str) -> R
     field, texts = _texts(body)
     types = body.embedding_types or ["float"]
     options = Options(
-        task=body.input_type or task_of(request, body.model),
+        task=_task(body.input_type, task_of(request, body.model)),
         dimensions=body.output_dimension,
         precisions=[kind for kind in types if kind != "float" and kind != "base64"],
         truncate=body.truncate != "NONE",
@@ -142,6 +150,13 @@ async def _answer(request: Request, body: CohereEmbedRequest, version: str) -> R
         "meta": {"api_version": {"version": version}, "billed_units": {"input_tokens": result.tokens}},
     }
     return json_response(answer, {**model_headers(request), **truncation_headers(result.embeddings)})
+
+
+def _task(input_type: str | None, named: str | None) -> str | None:
+    """The one task that is asked for, in either of two places."""
+    if input_type and named and ALIASES.get(input_type, input_type) != ALIASES.get(named, named):
+        raise InvalidInput(("input_type",), "task", "is another than the one behind the model's name")
+    return input_type or named
 
 
 def _texts(body: CohereEmbedRequest) -> tuple[str, Sequence[str]]:

@@ -1,12 +1,12 @@
 """Vectors as they go over the wire: JSON lists, base64, and whole bodies of bytes. All bytes are little-endian."""
 
-import base64
 import io
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 import orjson
+import pybase64
 from numpy.lib.format import write_array
 from numpy.typing import NDArray
 from starlette.requests import Request
@@ -37,8 +37,8 @@ def json_numbers(numbers: Numbers, format: Format = "float") -> Any:
     if format == "float":
         return _little_endian(numbers)
     if numbers.ndim == 1:
-        return base64.b64encode(_little_endian(numbers).data).decode()
-    return [base64.b64encode(row.data).decode() for row in _little_endian(numbers)]
+        return _base64(_little_endian(numbers))
+    return [_base64(row) for row in _little_endian(numbers)]
 
 
 def dump(answer: Any) -> bytes:
@@ -60,6 +60,10 @@ def bytes_response(numbers: Numbers, kind: str, headers: Mapping[str, str]) -> R
         return Response(file.getvalue(), headers=dict(headers), media_type=NPY)
     told = {"X-Shape": ",".join(map(str, array.shape)), "X-Dtype": array.dtype.str}
     return Response(array.tobytes(), headers={**headers, **told}, media_type=BYTES)
+
+
+def _base64(row: Numbers) -> str:
+    return pybase64.b64encode_as_string(row.data)
 
 
 def _little_endian(numbers: Numbers) -> Numbers:

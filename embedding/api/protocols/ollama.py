@@ -7,9 +7,9 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from embedding.api.edge.schema import JsonBody
+from embedding.api.edge.schema import DIMENSION, MAX_TEXTS, MODELS, JsonBody
 from embedding.api.errors import Problem, sentence
-from embedding.api.openapi import BAD_REQUEST, SECURED, documented
+from embedding.api.openapi import NAMED_MODEL_ERRORS, SECURED, documented
 from embedding.api.protocols import Protocol
 from embedding.api.protocols.encoding import json_numbers, json_response
 from embedding.api.protocols.models import listed_names, task_of
@@ -21,7 +21,13 @@ NANOSECONDS = 1_000_000_000
 NO_DATE = "1970-01-01T00:00:00Z"
 """For `modified_at`, which clients read as a date."""
 
-Model = Annotated[str, msgspec.Meta(description="a name of the model, with a task for its tag, as in NAME:document")]
+Model = Annotated[
+    str,
+    msgspec.Meta(
+        description="a name of the model, with a task for its tag, as in NAME:document",
+        extra_json_schema={"enum": MODELS},
+    ),
+]
 Ignored = Annotated[Any, msgspec.Meta(description="has no effect")]
 
 EXAMPLES: list[Any] = [{"model": "embeddinggemma:document", "input": ["Galaxies form when gas cools."]}]
@@ -33,13 +39,15 @@ class OllamaEmbedRequest(msgspec.Struct, forbid_unknown_fields=True):
 
     model: Model
     input: Annotated[
-        Text | list[Text] | None, msgspec.Meta(description="a text, or a list of texts; nothing is no error")
+        Text | Annotated[list[Text], msgspec.Meta(extra_json_schema={"maxItems": MAX_TEXTS})] | None,
+        msgspec.Meta(description="a text, or a list of texts; nothing is no error"),
     ] = None
     truncate: Annotated[
         bool | None, msgspec.Meta(description="cut a text beyond the model's limit; if false, refuse it")
     ] = True
     dimensions: Annotated[
-        Annotated[int, msgspec.Meta(ge=0)] | None, msgspec.Meta(description="numbers in a vector; by default all")
+        Annotated[int, msgspec.Meta(ge=0, extra_json_schema={"maximum": DIMENSION})] | None,
+        msgspec.Meta(description="numbers in a vector; by default, or with 0, all"),
     ] = None
     options: Ignored = None
     keep_alive: Ignored = None
@@ -86,10 +94,10 @@ def render_error(problem: Problem) -> Any:
 
 
 router = APIRouter(tags=["ollama"])
-PROTOCOL = Protocol(router, [BODY, OLD_BODY], render_error, {422: 400})
+PROTOCOL = Protocol(router, [BODY, OLD_BODY], render_error)
 
 
-@router.post("/api/embed", **documented(BODY, ANSWER, EXAMPLES, BAD_REQUEST))
+@router.post("/api/embed", **documented(BODY, ANSWER, EXAMPLES, NAMED_MODEL_ERRORS))
 async def embed_texts(request: Request) -> Response:
     """The vector of each text."""
     body = await read_body(request, BODY)
@@ -108,7 +116,7 @@ async def embed_texts(request: Request) -> Response:
     return json_response(answer, {**model_headers(request), **truncation_headers(result.embeddings)})
 
 
-@router.post("/api/embeddings", **documented(OLD_BODY, OLD_ANSWER, OLD_EXAMPLES, BAD_REQUEST))
+@router.post("/api/embeddings", **documented(OLD_BODY, OLD_ANSWER, OLD_EXAMPLES, NAMED_MODEL_ERRORS))
 async def embed_text(request: Request) -> Response:
     """The vector of one text, for older clients."""
     body = await read_body(request, OLD_BODY)

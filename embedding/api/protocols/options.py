@@ -110,8 +110,9 @@ def check_defaults(settings: Settings, engine: ServedEngine) -> str | None:
 def _prompt(options: Options, names: Names, task: str, prompts: Mapping[str, str | None]) -> Prompt:
     found = find_prompt(prompts, task)
     if found is None:
-        known = ", ".join(f"'{name}'" for name in task_names(prompts))
-        raise InvalidInput((names.task,), "task_unknown", f"must be one of {known}")
+        others = ", ".join(f"'{name}'" for name in task_names(prompts)[2:])
+        message = f"must be 'query' or 'document', or another that the model has: {others}"
+        raise InvalidInput((names.task,), "task_unknown", message)
     if options.prompt is None:
         return found
     _check_length(options.prompt, (names.prompt,))

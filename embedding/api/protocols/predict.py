@@ -21,8 +21,19 @@ from embedding.api.protocols.encoding import (
     json_numbers,
     json_response,
 )
-from embedding.api.protocols.options import MAX_PROMPT, Names, Options
-from embedding.api.protocols.texts import MAX_NAMED, Text, Texts, embed, model_headers, read_body, truncation_headers
+from embedding.api.protocols.options import Names, Options
+from embedding.api.protocols.texts import (
+    MAX_NAMED,
+    Dimensions,
+    Task,
+    Text,
+    Texts,
+    Words,
+    embed,
+    model_headers,
+    read_body,
+    truncation_headers,
+)
 from embedding.model.vectors import OutputPrecision
 
 EXAMPLES: list[Any] = [
@@ -30,28 +41,17 @@ EXAMPLES: list[Any] = [
     {"query": ["Galaxies form when gas cools.", "Bread rises when yeast ferments."], "task": "document"},
     {"query": "What is machine learning?", "dimensions": 64, "precision": "int8"},
 ]
-Words = Annotated[str, msgspec.Meta(extra_json_schema={"maxLength": MAX_PROMPT})]
 
 
 class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Texts to embed, each under the model's prompt for its task."""
 
     query: Annotated[Text | Texts, msgspec.Meta(description="a text, or a list of texts")]
-    task: Annotated[
-        str | None,
-        msgspec.Meta(
-            description="which prompt of the model: query (what is searched with), document (what is searched in), "
-            "classification, clustering, similarity, code, question-answering, fact-checking, the name of any prompt "
-            "that the model has, or none; by default DEFAULT_TASK"
-        ),
-    ] = None
+    task: Task | None = None
     prompt: Annotated[Words | None, msgspec.Meta(description="words to put before each text instead")] = None
     title: Annotated[Words | None, msgspec.Meta(description="the title of the document")] = None
     titles: Annotated[list[Words | None] | None, msgspec.Meta(description="the title of each document, or null")] = None
-    dimensions: Annotated[
-        Annotated[int, msgspec.Meta(ge=1)] | None,
-        msgspec.Meta(description="numbers in a vector, which is cut and normalised again; by default all"),
-    ] = None
+    dimensions: Dimensions | None = None
     normalize: Annotated[
         bool | None,
         msgspec.Meta(description="true: vectors of length 1; false: as they are before the model normalises them"),

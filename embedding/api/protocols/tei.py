@@ -16,7 +16,9 @@ from embedding.api.protocols import Protocol
 from embedding.api.protocols.encoding import json_numbers, json_response
 from embedding.api.protocols.options import Names, Options, Plan, plan
 from embedding.api.protocols.texts import (
+    Dimensions,
     Result,
+    Task,
     Text,
     check_texts,
     embed,
@@ -41,10 +43,6 @@ Direction = Annotated[
     Literal["left", "right", "Left", "Right"] | None,
     msgspec.Meta(description="which end of such a text is cut off; by default the right one"),
 ]
-PromptName = Annotated[
-    str | None,
-    msgspec.Meta(description="a task, or the name of any prompt that the model has; by default DEFAULT_TASK"),
-]
 TokenId = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 TokenIds = Annotated[list[TokenId], msgspec.Meta(min_length=1)]
 
@@ -58,10 +56,8 @@ class EmbedRequest(msgspec.Struct, forbid_unknown_fields=True):
     ] = True
     truncate: Truncate = True
     truncation_direction: Direction = "right"
-    prompt_name: PromptName = None
-    dimensions: Annotated[
-        Annotated[int, msgspec.Meta(ge=1)] | None, msgspec.Meta(description="numbers in a vector; by default all")
-    ] = None
+    prompt_name: Task | None = None
+    dimensions: Dimensions | None = None
     encoding_format: Annotated[Literal["float"] | None, msgspec.Meta(description="has no effect")] = None
 
 
@@ -77,7 +73,7 @@ class SimilarityParameters(msgspec.Struct, forbid_unknown_fields=True):
 
     truncate: Truncate = True
     truncation_direction: Direction = "right"
-    prompt_name: PromptName = None
+    prompt_name: Task | None = None
 
 
 class SimilarityRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -102,7 +98,7 @@ class EmbedAllRequest(msgspec.Struct, forbid_unknown_fields=True):
     inputs: Inputs
     truncate: Truncate = True
     truncation_direction: Direction = "right"
-    prompt_name: PromptName = None
+    prompt_name: Task | None = None
 
 
 class TokenizeRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -112,9 +108,7 @@ class TokenizeRequest(msgspec.Struct, forbid_unknown_fields=True):
     add_special_tokens: Annotated[
         bool | None, msgspec.Meta(description="with the tokens that the model puts around a text, as by default")
     ] = True
-    prompt_name: Annotated[
-        str | None, msgspec.Meta(description="a task or a prompt to put before each text; by default none")
-    ] = None
+    prompt_name: Annotated[Task | None, msgspec.Meta(description="by default none")] = None
 
 
 class DecodeRequest(msgspec.Struct, forbid_unknown_fields=True):

@@ -16,9 +16,9 @@ from starlette.requests import Request
 
 from embedding.api.edge.disconnect import while_connected
 from embedding.api.edge.log import record_of
-from embedding.api.edge.schema import MAX_TEXTS, JsonBody
+from embedding.api.edge.schema import DIMENSION, MAX_TEXTS, TASKS, JsonBody
 from embedding.api.errors import InvalidInput, Location
-from embedding.api.protocols.options import Names, Options, plan
+from embedding.api.protocols.options import MAX_PROMPT, Names, Options, plan
 from embedding.model import TextTooLong
 from embedding.model.errors import TextError
 from embedding.model.vectors import OutputPrecision, Vectors, round_to
@@ -31,6 +31,24 @@ T = TypeVar("T", bound=msgspec.Struct)
 NOT_BLANK = {"minLength": 1, "pattern": r"[^\s\x1c-\x1f\x85]"}
 Text = Annotated[str, msgspec.Meta(extra_json_schema=NOT_BLANK)]
 Texts = Annotated[list[Text], msgspec.Meta(min_length=1, extra_json_schema={"maxItems": MAX_TEXTS})]
+Words = Annotated[str, msgspec.Meta(extra_json_schema={"maxLength": MAX_PROMPT})]
+Task = Annotated[
+    str,
+    msgspec.Meta(
+        description="which prompt of the model: query (what is searched with), document (what is searched in), "
+        "classification, clustering, similarity, code, question-answering, fact-checking, the name of any prompt that "
+        "the model has, or none; by default DEFAULT_TASK",
+        extra_json_schema={"enum": TASKS},
+    ),
+]
+Dimensions = Annotated[
+    int,
+    msgspec.Meta(
+        ge=1,
+        description="numbers in a vector, which is cut and normalised again; by default all",
+        extra_json_schema={"maximum": DIMENSION},
+    ),
+]
 
 MAX_NAMED = 100  # a header has room for no more
 
@@ -94,12 +112,17 @@ async def embed(request: Request, texts: str | Sequence[str], options: Options, 
 
 def check_texts(texts: Sequence[str], named: Callable[[int], Location], limit: int) -> None:
     """Raise InvalidInput where there are more than `limit`, or one is blank."""
-    if len(texts) > limit:
-        message = f"has {len(texts)} texts, and a request takes at most {limit} (MAX_CLIENT_BATCH)"
-        raise InvalidInput(named(0)[:1], "too_many_texts", message)
+    check_count(len(texts), named(0)[:1], limit)
     for index, text in enumerate(texts):
         if not text.strip():
             raise InvalidInput(named(index), "text_blank", "must not be blank")
+
+
+def check_count(texts: int, location: Location, limit: int) -> None:
+    """Raise InvalidInput where there are more than `limit`."""
+    if texts > limit:
+        message = f"has {texts} texts, and a request takes at most {limit} (MAX_CLIENT_BATCH)"
+        raise InvalidInput(location, "too_many_texts", message)
 
 
 def model_headers(request: Request) -> Mapping[str, str]:

@@ -76,11 +76,11 @@ def test_errors_are_those_that_the_client_has_classes_for() -> None:
 
     with pytest.raises(cohere.NotFoundError, match="no such model"):
         embed(model="embed-v4.0")
-    with pytest.raises(cohere.BadRequestError, match="blank"):
+    with pytest.raises(cohere.UnprocessableEntityError, match="blank"):
         embed(texts=["x", " "])
-    with pytest.raises(cohere.BadRequestError, match="output_dimension"):
+    with pytest.raises(cohere.UnprocessableEntityError, match="output_dimension"):
         embed(output_dimension=DIMENSION + 1)
-    with pytest.raises(cohere.BadRequestError, match="reads at most"):
+    with pytest.raises(cohere.UnprocessableEntityError, match="reads at most"):
         embed(texts=[TOO_LONG], truncate="NONE")
     with pytest.raises(cohere.UnauthorizedError):
         cohere.ClientV2(api_key="wrong", base_url=URL).embed(model=MODEL, texts=["x"], input_type="search_query")

@@ -74,4 +74,4 @@ def test_errors_say_what_is_wrong() -> None:
     with pytest.raises(ollama.ResponseError, match="token") as token:
         ollama.Client(host=URL).embed(MODEL, "x")
 
-    assert [error.value.status_code for error in (unknown, blank, long, token)] == [404, 400, 400, 401]
+    assert [error.value.status_code for error in (unknown, blank, long, token)] == [404, 422, 422, 401]
