@@ -1,10 +1,12 @@
 """Every option, once: its environment variable, its default and what it means."""
 
+import re
 from typing import Any, Literal, Self
 
 from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+ORIGIN = re.compile(r"https?://[^/\s?#@]+")
 DEFAULT_MODEL = "GokulRajaR/embeddinggemma-300m-qat-q8_0-unquantized"
 
 EngineName = Literal["auto", "onnx", "torch"]
@@ -87,6 +89,22 @@ class Settings(Options):
     grace_period: int = Field(
         default=30, ge=0, description="seconds, told to stop, in which requests under way are answered"
     )
+    served_model_name: str | None = Field(
+        default=None, description="model name that clients may send, beside the model's own; * lets them send any"
+    )
+    default_task: str = Field(
+        default="query", description="task of a request that names none; none: callers write prompts themselves"
+    )
+    default_dimensions: int | None = Field(
+        default=None, ge=1, description="numbers in a vector where a request does not say; by default all"
+    )
+    accept_token_ids: bool = Field(
+        default=False,
+        description="take token ids of this model's tokenizer in place of texts; others give wrong vectors",
+    )
+    cors_origins: str | None = Field(
+        default=None, description="web pages elsewhere that may call the service, as https://example.org, with commas"
+    )
     metrics_open: bool = Field(default=False, description="answer /metrics without a token")
     log_level: LogLevel = Field(default="INFO", description="DEBUG says what the server does, never a text or a token")
     log_format: LogFormat = Field(default="plain", description="plain lines, or json: an object a line")
@@ -106,10 +124,23 @@ class Settings(Options):
     def _lower_case(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _only_origins(cls, value: str | None) -> str | None:
+        for origin in _parts(value or ""):
+            if origin != "*" and not ORIGIN.fullmatch(origin):
+                raise ValueError("list origins such as https://example.org, without a path, or * for any page")
+        return value
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The origins of pages that may call the service from a browser."""
+        return _parts(self.cors_origins or "")
+
     @property
     def tokens(self) -> tuple[str, ...]:
         """The tokens that clients may send."""
-        return tuple(token for part in self.auth_token.get_secret_value().split(",") if (token := part.strip()))
+        return _parts(self.auth_token.get_secret_value())
 
     def required_tokens(self) -> tuple[str, ...]:
         """`tokens`, at least one. Raises SettingsError where none is configured: the service never runs open."""
@@ -155,3 +186,7 @@ class CorpusSettings(Options):
     )
     shard_chars: int = Field(default=1_000_000, ge=1, description="characters of text in one file of vectors, about")
     replace: bool = Field(default=False, description="make all files anew where none is of the input as it is now")
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part for each in text.split(",") if (part := each.strip()))

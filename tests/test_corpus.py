@@ -13,8 +13,8 @@ from sentence_transformers import SentenceTransformer
 
 from embedding.corpus import CorpusError, open_source
 from embedding.corpus.columns import choose
-from embedding.corpus.windows import titled
 from embedding.model.errors import NotFinite, NoTokens, TextError
+from embedding.model.prompts import titled
 from embedding.settings import CorpusSettings
 from tests.corpora import Corpus, made_texts, manifest, matrix, rejects, table, write_jsonl
 from tests.tiny_gemma import DIMENSION, MAX_TOKENS
@@ -252,7 +252,7 @@ def test_a_text_longer_than_a_block_is_cut_as_well(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     source = write_jsonl(tmp_path / "a.jsonl", [{"text": LONG}])
-    monkeypatch.setattr("embedding.corpus.windows.BLOCK", 400)
+    monkeypatch.setattr("embedding.model.windows.BLOCK", 400)
 
     corpus.embed(source, tmp_path / "out", chunk_tokens=60)
 

@@ -18,7 +18,7 @@ from embedding.corpus.rows import REJECTS, Document, Reject, Rejects, check
 from embedding.corpus.shard_file import ShardReport, read_note
 from embedding.corpus.shards import Shard, plan
 from embedding.corpus.source import Source
-from embedding.corpus.windows import UNTITLED
+from embedding.model.prompts import UNTITLED
 from embedding.settings import CorpusSettings
 
 SHARDS = "shards"

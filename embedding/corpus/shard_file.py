@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from embedding.corpus.files import whole
 from embedding.corpus.job import Job
 from embedding.corpus.rows import Document, Reject
-from embedding.corpus.windows import Window
+from embedding.model.windows import Window
 
 KEY = b"embedding"
 INT8_MAX = 127

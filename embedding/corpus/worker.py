@@ -11,9 +11,9 @@ from embedding.corpus.job import Job
 from embedding.corpus.rows import Reject
 from embedding.corpus.shard_file import Chunk, ShardReport, write
 from embedding.corpus.shards import Shard
-from embedding.corpus.windows import Cutter
 from embedding.model import Engine, TextError, TokenizedText
 from embedding.model.ragged import runs
+from embedding.model.windows import Cutter
 
 # Batches in one call of the engine: it sorts out what belongs together better than a cut here and there.
 CALL_BATCHES = 16
@@ -33,7 +33,7 @@ def embed_shard(engine: Engine, job: Job, shard: Shard, folder: Path, tick: Tick
         raise CorpusError(
             f"this job is for {job.model.engine} in {job.model.precision}, and the engine is {engine.info}."
         )
-    cutter = Cutter(engine, job)
+    cutter = Cutter(engine, job.chunk_tokens, job.chunk_overlap)
     windows = cutter.windows(
         [document.title for document in shard.documents], [document.text for document in shard.documents]
     )

@@ -19,6 +19,10 @@ class UnsupportedModel(ModelUnavailable):
     """The onnx engine lacks what the model needs; the torch engine can serve it."""
 
 
+class Unsupported(Exception):
+    """This model, or the engine that runs it, can't do what is asked; the message says what."""
+
+
 class TextError(Exception):
     """Some texts of a batch have no vector, through no fault of the others.
 

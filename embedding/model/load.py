@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from embedding.model.checked import CheckedEngine
-from embedding.model.engine import Engine, Task
+from embedding.model.engine import Engine, ServedEngine, Task
 from embedding.model.errors import InvalidArtifact, ModelUnavailable, TextError
 from embedding.model.fetch.manifest import is_prepared
 from embedding.model.fetch.prepared import find_or_prepare, find_prepared
@@ -23,7 +23,7 @@ GPU = Path("/dev/nvidia0")
 WARM_UP_WORDS = (1, 8, 64, 256)
 
 
-def load_engine(settings: Settings, report: Report = to_nobody, model: ResolvedModel | None = None) -> Engine:
+def load_engine(settings: Settings, report: Report = to_nobody, model: ResolvedModel | None = None) -> ServedEngine:
     """Make the model that `settings` name ready, and load it. Raises ModelUnavailable; SettingsError for HF_TOKEN.
 
     `model` is what `fetch_and_prepare` made of the same settings, where its caller has that already.
@@ -106,7 +106,7 @@ def _wants_torch(settings: Settings) -> bool:
     return settings.engine == "torch"
 
 
-def _load(model: ResolvedModel, settings: Settings) -> Engine:
+def _load(model: ResolvedModel, settings: Settings) -> ServedEngine:
     """Imports no more than the engine that is wanted needs."""
     if model.manifest is None:
         from embedding.model.torch_engine import TorchEngine

@@ -1,5 +1,6 @@
 """Builds an ONNX graph node by node, and writes it as a model file with its weights beside it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,12 @@ class Graph:
         self._nodes.append(helper.make_node(kind, inputs, names, domain=domain, **attributes))
         return names
 
-    def save(self, path: Path, output: str) -> None:
-        """Writes `path`, and the constants beside it as `<stem>.weights`, aligned so that they can be memory-mapped."""
-        self._nodes.append(helper.make_node("Identity", [output], ["vectors"]))
+    def save(self, path: Path, outputs: Mapping[str, str]) -> None:
+        """Writes `path`, and the constants beside it as `<stem>.weights`, aligned so that they can be memory-mapped.
+
+        `outputs` has the graph's values by the names that they get.
+        """
+        self._nodes += [helper.make_node("Identity", [value], [name]) for name, value in outputs.items()]
         weights = path.with_suffix(".weights")
         with weights.open("wb") as file:
             tensors = [_write(name, array, file) for name, array in self._constants.items()]
@@ -66,7 +70,7 @@ class Graph:
             self._nodes,
             path.stem,
             self._inputs,
-            [helper.make_tensor_value_info("vectors", TensorProto.FLOAT, None)],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
             tensors,
         )
         opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS]

@@ -15,6 +15,7 @@ from embedding.model.engine import Task
 from embedding.model.errors import InvalidArtifact, ModelUnavailable, UnsupportedModel
 from embedding.model.fetch.content import content_digest, snapshot_commit
 from embedding.model.fetch.manifest import (
+    CALIBRATION,
     FORMAT,
     MANIFEST,
     MEND,
@@ -94,6 +95,7 @@ def prepare(
         texts = fidelity.alternating(fidelity.sentences()[1]) + _long_texts(tokenizers)
         report(f"reference: {len(texts)} texts by SentenceTransformer", 0.6)
         expected = fidelity.reference_vectors(model, texts)
+        np.save(folder / CALIBRATION, expected)
         manifest = _check(folder, manifest, texts, expected, wanted, report)
         if content_digest(source) != content:
             raise ModelUnavailable(f"{source} changed while it was prepared. Try again once it is whole.")
@@ -169,6 +171,7 @@ def _write_tokenizer(
         matryoshka_dimensions=matryoshka_dimensions(checkpoint.config.model_type, dimension(checkpoint)),
         tokenizer=checkpoint.tokenizer,
         pooling=checkpoint.pooling,
+        normalizes=checkpoint.normalize and not checkpoint.truncate_dim,
         prompts={name: prompt or "" for name, prompt in model.prompts.items()},
         fidelity={},
         tools={tool: version(tool) for tool in TOOLS},

@@ -1,17 +1,17 @@
 """Cuts a text that the model can't read whole into overlapping windows, on the boundaries of its tokens."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedding.corpus.job import Job
-from embedding.model import Engine, TokenizedText
-from embedding.model.tokenizer import task_prompt
+from embedding.model.engine import Engine, Task, TokenizedText
+from embedding.model.prompts import prefix
 
 # Characters tokenized at a time, so that a book takes no more memory than an article.
 BLOCK = 200_000
-UNTITLED = "title: none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,53 +24,45 @@ class Window:
 
 
 class Cutter:
-    """Makes windows of a document as `job` wants them, with the tokenizer of `engine`."""
+    """Makes windows of at most `size` tokens, prompt and special tokens included, with the tokenizer of `engine`.
 
-    def __init__(self, engine: Engine, job: Job) -> None:
+    Two windows share `overlap` tokens. Without a size no text is cut.
+    """
+
+    def __init__(
+        self, engine: Engine, size: int | None, overlap: int, task: Task = "document", prompt: str | None = None
+    ) -> None:
         self._engine = engine
-        self._size = job.chunk_tokens
-        self._overlap = job.chunk_overlap
-        self._prompt = task_prompt(engine.prompts, "document")
+        self._size = size
+        self._overlap = overlap
+        self._task: Task = task
+        self._prompt = prompt
 
-    def windows(self, titles: list[str], texts: list[str]) -> list[list[Window]]:
+    def windows(self, titles: Sequence[str], texts: Sequence[str]) -> list[list[Window]]:
         """The windows of each text: one where it can be read whole."""
-        prefixes = [self._prefix(title) for title in titles]
-        heads = [prefix + text[: BLOCK + 1] for prefix, text in zip(prefixes, texts, strict=True)]
-        tokens = self._engine.tokenize(heads, "document", prompt="")
-        return [
-            [Window(0, len(text), whole)] if self._fits(whole) and len(text) <= BLOCK else self._cut(prefix, text)
-            for prefix, text, whole in zip(prefixes, texts, tokens, strict=True)
-        ]
+        alike: dict[str, list[int]] = defaultdict(list)
+        for index, title in enumerate(titles):
+            alike[prefix(self._engine, self._task, self._prompt, title, self._size)[0]].append(index)
+        windows: dict[int, list[Window]] = {}
+        for before, mine in alike.items():
+            heads = self._tokenize(before, [texts[index][: BLOCK + 1] for index in mine])
+            for index, head in zip(mine, heads, strict=True):
+                text = texts[index]
+                whole = self._fits(head) and len(text) <= BLOCK
+                windows[index] = [Window(0, len(text), head)] if whole else self._cut(before, text)
+        return [windows[index] for index in range(len(texts))]
 
     def _fits(self, tokens: TokenizedText) -> bool:
         return self._size is None or tokens.total <= self._size
 
-    def _prefix(self, title: str) -> str:
-        """What stands before a text: the prompt with the title in its place, or before the text where it has none."""
-        if not title:
-            return self._prompt
-        prefix = titled(self._prompt, title)
-        # A title must leave half of the window to the text. Short ones do, and need not be counted.
-        if self._size is not None and 2 * len(prefix.encode()) > self._size:
-            room = self._size // 2 - self._count(self._prompt)
-            if self._count(prefix) > self._size // 2:
-                prefix = titled(self._prompt, self._cut_title(title, room)) if room > 0 else self._prompt
-        return prefix
+    def _tokenize(self, before: str, texts: Sequence[str]) -> list[TokenizedText]:
+        return self._engine.tokenize(texts, self._task, before)
 
-    def _cut_title(self, title: str, room: int) -> str:
-        starts = self._engine.token_starts(title)
-        # Where the title is longer by the prompt alone, as by the line's end behind it, all of it stays.
-        return title[: starts[room]].rstrip() if room < len(starts) else title
-
-    def _count(self, text: str) -> int:
-        (tokens,) = self._engine.tokenize([text], "document", prompt="")
-        return tokens.total
-
-    def _cut(self, prefix: str, text: str) -> list[Window]:
+    def _cut(self, before: str, text: str) -> list[Window]:
         if self._size is None:
-            (tokens,) = self._engine.tokenize([prefix + text], "document", prompt="")
+            (tokens,) = self._tokenize(before, [text])
             return [Window(0, len(text), tokens)]
-        budget = self._size - self._count(prefix)
+        budget = self._size - self._tokenize(before, [""])[0].total
         windows: list[Window] = []
         start = 0
         while True:
@@ -82,7 +74,7 @@ class Cutter:
                 spans = pieces.spans(place, budget, overlap)
                 if end < len(text) and len(spans) > 1:
                     spans.pop()  # it may end before its tokens do: the next block begins with it
-                made, too_long = self._made(prefix, text, start, spans, pieces)
+                made, too_long = self._made(before, text, start, spans, pieces)
                 windows += made
                 if not too_long:
                     break
@@ -93,27 +85,20 @@ class Cutter:
             start += pieces.places[pieces.next(spans[-1], overlap)]
 
     def _made(
-        self, prefix: str, text: str, start: int, spans: list[tuple[int, int]], pieces: "_Pieces"
+        self, before: str, text: str, start: int, spans: list[tuple[int, int]], pieces: "_Pieces"
     ) -> tuple[list[Window], int]:
         """The windows of `spans` up to the first that is too long, and how many tokens that is over.
 
         Cut out of its text, a word may come out in more tokens than it had there.
         """
         places = [(start + int(pieces.places[i]), start + int(pieces.places[j])) for i, j in spans]
-        tokens = self._engine.tokenize([prefix + text[i:j] for i, j in places], "document", prompt="")
+        tokens = self._tokenize(before, [text[i:j] for i, j in places])
         windows: list[Window] = []
         for (i, j), (begin, end), read in zip(places, spans, tokens, strict=True):
             if not self._fits(read) and end - begin > 1:
                 return windows, max(1, read.total - (self._size or 0))
             windows.append(Window(i, j, read))
         return windows, 0
-
-
-def titled(prompt: str, title: str) -> str:
-    """The document prompt with `title` where it says that there is none; else with the title behind it, as a line."""
-    if UNTITLED in prompt:
-        return prompt.replace(UNTITLED, f"title: {title}", 1)
-    return f"{prompt}{title}\n"
 
 
 class _Pieces:
