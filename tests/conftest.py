@@ -61,6 +61,20 @@ def prepared_gemma(tiny_gemma: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_gemma2() -> Path:
+    from tests.tiny_gemma2 import write_text_layout
+
+    folder = Path(os.environ["HF_HOME"]) / "tiny-gemma2"
+    with FileLock(f"{folder}.lock"):
+        return folder / "model" if folder.exists() else write_text_layout(folder)
+
+
+@pytest.fixture(scope="session")
+def prepared_gemma2(tiny_gemma2: Path) -> Path:
+    return fetch_and_prepare(Settings.read(model_id=str(tiny_gemma2))).folder
+
+
+@pytest.fixture(scope="session")
 def prepared_demo(demo_model: Path) -> Path:
     return fetch_and_prepare(Settings.read(model_id=str(demo_model))).folder
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -179,6 +180,20 @@ def test_an_engine_that_hangs_is_not_live_and_its_callers_are_told(ask: Ask) -> 
     assert type(late).__name__ == "DeadlineExceeded"
     assert not dead
     assert isinstance(refused, NotReady)
+
+
+def test_an_engine_that_reads_long_texts_has_longer_to_answer(ask: Ask) -> None:
+    engine = FakeEngine()
+    engine.info = replace(FakeEngine.info, max_tokens=10_000 * 2048)
+    engine.gate.clear()
+    service = service_of(engine, engine_timeout=0.05, request_timeout=0.1)
+
+    (late,) = ask(service, ["slow"])
+    live = service.live
+    engine.gate.set()
+
+    assert type(late).__name__ == "DeadlineExceeded"
+    assert live
 
 
 def test_a_text_that_the_tokenizer_fails_on_fails_alone(ask: Ask) -> None:

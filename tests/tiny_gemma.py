@@ -27,7 +27,7 @@ def write_tiny_gemma(folder: Path) -> Path:
     torch.manual_seed(0)
     encoder = folder / "encoder"
     _encoder().save_pretrained(encoder)
-    _tokenizer().save_pretrained(encoder)
+    tokenizer().save_pretrained(encoder)
     transformer = Transformer(str(encoder), max_seq_length=MAX_TOKENS)
     identity = torch.nn.Identity()
     modules = [
@@ -62,13 +62,13 @@ def _encoder() -> Gemma3TextModel:
     return model
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def tokenizer(*special_tokens: str) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
-        special_tokens=["<pad>", "<eos>", "<bos>", "<unk>"],
+        special_tokens=["<pad>", "<eos>", "<bos>", "<unk>", *special_tokens],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )

@@ -12,7 +12,7 @@ from embedding.model.errors import UnknownToken
 from embedding.model.fetch.manifest import Manifest, read_manifest
 from embedding.model.machine import available_cores
 from embedding.model.precision import AUTO, choose_precision
-from embedding.model.ragged import Text, group_by_length, ragged_batch
+from embedding.model.ragged import Text, graph_inputs, group_by_length
 from embedding.model.table import Table
 
 TRIAL_TOKENS = 24
@@ -78,8 +78,8 @@ class OnnxEncoder:
         self, session: ort.InferenceSession, table: Table, texts: Sequence[Text], wanted: Sequence[str]
     ) -> list[np.ndarray]:
         """The `wanted` outputs of the graph; prepare/build.py describes them."""
-        feed = ragged_batch(texts, table, self.manifest.pooling)
-        outputs: list[np.ndarray] = session.run(wanted, {node.name: feed[node.name] for node in session.get_inputs()})
+        feed = graph_inputs(session, texts, table, self.manifest.pooling)
+        outputs: list[np.ndarray] = session.run(wanted, feed)
         return outputs
 
     def _check(self, batch: Sequence[Text]) -> None:

@@ -13,11 +13,14 @@ import tokenizers
 
 from embedding.model.engine import Task
 from embedding.model.fetch.manifest import TokenizerSettings
+from embedding.model.fetch.text_part import TEXT, placeholders, text_part
 from embedding.model.tokenizer import Tokenizer, task_prompt
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+# Tokens that a family reads, by its card, where its files name more or none
+CONTEXT = {TEXT: 8192}
 # transformers' word for "no limit" is a number above this
 NO_LIMIT = 1e20
 
@@ -25,24 +28,33 @@ NO_LIMIT = 1e20
 def load_reference(folder: Path, device: str = "cpu") -> "SentenceTransformer":
     """The model in float32, with its limits lowered to what its table of positions has room for.
 
-    Beyond that table SentenceTransformer fails, on a GPU for good. Never runs the folder's code.
+    Beyond that table SentenceTransformer fails, on a GPU for good. Never runs the folder's code. Of a model that reads
+    images and sound too it is the part that reads text.
     """
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Transformer
+    from transformers import EmbeddingGemma2Model, EmbeddingGemma2TextModel
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    model = SentenceTransformer(
-        str(folder),
-        device=device,
-        trust_remote_code=False,
-        local_files_only=True,
-        model_kwargs={"dtype": torch.float32, "use_safetensors": True},
+    # As when the whole model is loaded without them, the other encoders' tensors are no surprise worth a page of log.
+    EmbeddingGemma2TextModel._keys_to_ignore_on_load_unexpected = (
+        EmbeddingGemma2Model._keys_to_ignore_on_load_unexpected
     )
+    with text_part(folder) as part:
+        model = SentenceTransformer(
+            str(part),
+            device=device,
+            trust_remote_code=False,
+            local_files_only=True,
+            model_kwargs={"dtype": torch.float32, "use_safetensors": True},
+        )
     for module in model.modules():
         if isinstance(module, Transformer):
             _limit_to_positions(module)
+    if stands_for := placeholders(folder):
+        _read_padding_for(model, *stands_for)
     return model.float().eval()
 
 
@@ -104,7 +116,7 @@ def _truncates(truncation: Any) -> bool:
 
 
 def _limit_to_positions(module: Any) -> None:
-    most = min(_position_tables(module.model), default=None)
+    most = min([*_position_tables(module.model), *_context(module.model)], default=None)
     if most is None or module.tokenizer is None:
         return
     module.tokenizer.model_max_length = min(module.tokenizer.model_max_length, most)
@@ -116,6 +128,19 @@ def _limit_to_positions(module: Any) -> None:
             options["max_length"] = min(options["max_length"], most)
         if "truncation" in options and not _truncates(options["truncation"]):
             options.update(truncation=True, max_length=most)
+
+
+def _context(encoder: Any) -> list[int]:
+    return [CONTEXT[kind]] if (kind := encoder.config.model_type) in CONTEXT else []
+
+
+def _read_padding_for(model: Any, tokens: list[int], padding: int) -> None:
+    """Let the encoder read `padding` where a text spells out one of `tokens`, as the model with all encoders does."""
+    import torch
+
+    with torch.no_grad():
+        table = model[0].model.get_input_embeddings().weight
+        table[tokens] = table[padding].clone()
 
 
 def _position_tables(encoder: Any) -> Iterator[int]:

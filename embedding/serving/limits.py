@@ -23,7 +23,7 @@ class Limits:
     request_timeout: float = 60
     """Seconds from a request's admission to its answer."""
     engine_timeout: float = ENGINE_TIMEOUT
-    """Seconds after which a call of the engine counts as hung."""
+    """Seconds after which a call of the engine counts as hung, for each 2,048 tokens that a text may have."""
     cache_bytes: int = 64_000_000
     """Memory of the vectors that are kept; 0 keeps none."""
 

@@ -22,6 +22,7 @@ from embedding.serving.tokenization import Tokenization
 PROBE = "Is the engine well?"
 MAX_TOKEN_VECTORS = 8192
 """Tokens whose vectors one answer gives: of 768 numbers they take 70 MB as JSON."""
+USUAL_TOKENS = 2048  # a longer text may take longer before its call counts as hung
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Pipeline:
             probe=engine.tokenize([PROBE], "query")[0],
             finished=self._finish,
             calls=engine.parallel_calls,
-            call_timeout=limits.engine_timeout,
+            call_timeout=limits.engine_timeout * max(1, (engine.info.max_tokens or 0) / USUAL_TOKENS),
             observer=observer,
         )
         self.admission = Admission(limits, self.scheduler, engine.info.max_tokens, observer)

@@ -10,7 +10,7 @@ from typing import Any
 from embedding.model.engine import Task
 from embedding.model.errors import InvalidArtifact
 
-FORMAT = 5
+FORMAT = 6
 EXACT = "float32"
 PRECISIONS = ("int8", EXACT)
 MANIFEST = "manifest.json"

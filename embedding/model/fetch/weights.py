@@ -12,6 +12,7 @@ from typing import Any
 
 from embedding.model.errors import ModelUnavailable
 from embedding.model.fetch.manifest import is_prepared
+from embedding.model.fetch.text_part import CONFIG, INDEX, shards
 from embedding.model.progress import Report, to_nobody
 
 logger = logging.getLogger(__name__)
@@ -82,10 +83,10 @@ def _check_part(kind: str, folder: Path) -> None:
         raise ModelUnavailable(f"{folder} has no weights (*.safetensors). Fetch the model again.")
     for index in folder.glob("*.safetensors.index.json"):
         try:
-            shards = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+            needed, _ = shards(index)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise ModelUnavailable(f"{index} can't be read: {error!r}. Fetch the model again.") from None
-        if missing := sorted(shard for shard in shards if not (folder / shard).is_file()):
+        if missing := sorted(shard for shard in needed if not (folder / shard).is_file()):
             raise ModelUnavailable(f"{folder} lacks {', '.join(missing)}. Fetch the model again.")
 
 
@@ -124,12 +125,13 @@ def download(model_id: str, revision: str = "main", token: str | None = None, re
     report("downloading the model", None)
     for attempt in range(ATTEMPTS):
         try:
+            first = snapshot_download(model_id, revision=revision, token=token, allow_patterns=[CONFIG, INDEX])
             folder = snapshot_download(
                 model_id,
                 revision=revision,
                 token=token,
                 allow_patterns=NEEDED,
-                ignore_patterns=UNNEEDED,
+                ignore_patterns=[*UNNEEDED, *_unneeded_shards(Path(first) / INDEX)],
                 tqdm_class=_bar(report),
             )
             break
@@ -141,6 +143,14 @@ def download(model_id: str, revision: str = "main", token: str | None = None, re
             time.sleep(2**attempt)
     check(Path(folder))
     return Path(folder)
+
+
+def _unneeded_shards(index: Path) -> list[str]:
+    """The files of weights that hold nothing that reads text."""
+    try:
+        return sorted(shards(index)[1]) if index.exists() else []
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return []  # `check` says what is wrong with it
 
 
 def _bar(report: Report) -> Any:

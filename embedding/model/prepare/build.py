@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from embedding.model.errors import UnsupportedModel
-from embedding.model.prepare import bert, gemma
+from embedding.model.prepare import bert, gemma, gemma2
 from embedding.model.prepare.checkpoint import Checkpoint, Dense
 from embedding.model.prepare.graph import Graph
 from embedding.model.prepare.linear import Linear
 from embedding.model.prepare.ragged_inputs import RaggedInputs
 
-ENCODERS = {"gemma3_text": gemma, "bert": bert}
+ENCODERS = {"gemma3_text": gemma, "embedding_gemma2_text": gemma2, "bert": bert}
 
 
 def encoder_of(checkpoint: Checkpoint) -> Any:

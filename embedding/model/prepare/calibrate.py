@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from embedding.model.ragged import Text, group_by_length, ragged_batch
+from embedding.model.ragged import Text, graph_inputs, group_by_length
 from embedding.model.table import Table
 
 SAMPLES = 256
@@ -32,15 +32,12 @@ class Statistics:
 def calibrate(model: Path, inputs: Mapping[str, str], table: Table, texts: Sequence[Text]) -> dict[str, Statistics]:
     """Statistics of every site, from its input's name in the float32 graph, over texts of token ids."""
     session = _session(model, list(inputs.values()))
-    names = {node.name for node in session.get_inputs()}
     grams: dict[str, np.ndarray] = {}
     kept: dict[str, list[np.ndarray]] = {site: [] for site in inputs}
     count = sum(map(len, texts))
     step = max(1, count // SAMPLES)
     for run in group_by_length([len(text) for text in texts]):
-        feed = {
-            name: array for name, array in ragged_batch([texts[i] for i in run], table, "mean").items() if name in names
-        }
+        feed = graph_inputs(session, [texts[i] for i in run], table, "mean")
         for (site, _), rows in zip(inputs.items(), session.run(list(inputs.values()), feed), strict=True):
             scaled = rows / np.sqrt((rows**2).mean(axis=1, keepdims=True) + TINY)
             grams[site] = grams.get(site, 0) + scaled.T @ scaled

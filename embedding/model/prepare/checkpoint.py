@@ -66,20 +66,22 @@ def read_checkpoint(model: "SentenceTransformer") -> Checkpoint:
     _check_transformer(transformer)
     for module in modules[2:]:
         _check_vectors_in_and_out(module)
-    dense = tuple(_dense(module) for module in modules if type(module).__name__ == "Dense")
     config = transformer.config
+    # Buffers that are not saved count, too: frequencies that differ in their last bit turn a far position by 1e-4.
+    named = {**transformer.model.state_dict(), **dict(transformer.model.named_buffers())}
+    tensors = {name: tensor.numpy() for name, tensor in named.items()}
     tokenizer = {task: tokenizer_settings(transformer, task) for task in get_args(Task)}
     limits = [settings.max_tokens for settings in tokenizer.values()]
     require(None not in limits, "a tokenizer without a limit (model_max_length, processing_kwargs truncation)")
     require(model.truncate_dim is None or model.truncate_dim > 0, f"truncate_dim {model.truncate_dim}")
     return Checkpoint(
         config=config,
-        tensors={name: tensor.numpy() for name, tensor in transformer.model.state_dict().items()},
+        tensors=tensors,
         tokenizer=tokenizer,
         max_tokens=max(limit or 0 for limit in limits),
         layers=config.num_hidden_layers,
         pooling=_pooling(pooling),
-        dense=dense,
+        dense=(*_projection(tensors), *(_dense(module) for module in modules if type(module).__name__ == "Dense")),
         normalize="Normalize" in kinds,
         truncate_dim=model.truncate_dim,
     )
@@ -114,6 +116,12 @@ def _check_vectors_in_and_out(module: Any) -> None:
     names = {module.module_input_name, module.module_output_name}
     kind = type(module).__name__
     require(names == {"sentence_embedding"}, f"a {kind} layer between other values than the vectors")
+
+
+def _projection(tensors: Mapping[str, np.ndarray]) -> list[Dense]:
+    """EmbeddingGemma 2's projection of the token vectors; pooling is linear, so it is as well done after it."""
+    weight = tensors.get("embedding_projection.weight")
+    return [] if weight is None else [Dense(weight.T, None, "Identity")]
 
 
 def _dense(module: Any) -> Dense:

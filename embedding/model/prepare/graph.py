@@ -1,6 +1,6 @@
 """Builds an ONNX graph node by node, and writes it as a model file with its weights beside it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ class Graph:
         self._constants: dict[str, np.ndarray] = {}
         self._small: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._names = 0
+        self.metadata: dict[str, str] = {}
+        """What the graph says about itself to those who run it."""
 
     def input(self, name: str, dtype: str, shape: Shape) -> str:
         """Declares an input of the graph. A `str` in the shape names a dimension that varies from run to run."""
@@ -57,6 +59,19 @@ class Graph:
         self._nodes.append(helper.make_node(kind, inputs, names, domain=domain, **attributes))
         return names
 
+    def scan(self, body: Callable[..., str], *sequences: str) -> str:
+        """Runs `body` on the entries of the sequences' first axis, one after the other, and stacks its values.
+
+        So only one entry's values are in memory at a time. The body may read all values of the graph.
+        """
+        outer, self._nodes = self._nodes, []
+        entries = [self._name() for _ in sequences]
+        value = body(*entries)
+        inputs, outputs = (list(map(helper.make_empty_tensor_value_info, names)) for names in (entries, [value]))
+        graph = helper.make_graph(self._nodes, self._name(), inputs, outputs)
+        self._nodes = outer
+        return self.op("Scan", *sequences, body=graph, num_scan_inputs=len(sequences))
+
     def save(self, path: Path, outputs: Mapping[str, str]) -> None:
         """Writes `path`, and the constants beside it as `<stem>.weights`, aligned so that they can be memory-mapped.
 
@@ -74,7 +89,9 @@ class Graph:
             tensors,
         )
         opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS]
-        path.write_bytes(helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION).SerializeToString())
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+        helper.set_model_props(model, self.metadata)
+        path.write_bytes(model.SerializeToString())
 
     def _store(self, array: np.ndarray) -> str:
         name = self._name()

@@ -1,6 +1,6 @@
 """The two ways a linear layer enters a graph: float32 as it is, and int8. The package's docstring has the formula."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -29,6 +29,15 @@ MAX_INPUT_ERROR = 0.01
 TINY = np.float32(1e-30)
 
 
+class _Rows(NamedTuple):
+    """A linear layer's input in integers: each row, and in 16 bits what rounding it left over, by its scale."""
+
+    integers: str
+    scale: str
+    q: Quantization
+    with_left_over: bool = False
+
+
 class Linear(Protocol):
     """Adds linear layers to a graph. A layer is known by its site, a name that is the same in every graph."""
 
@@ -37,6 +46,10 @@ class Linear(Protocol):
 
     def product(self, site: str, x: str, weight: np.ndarray, scale_free: bool = False) -> str:
         """x (…, in) times weight (in, out); where `scale_free`, each row may come multiplied by a positive number."""
+
+    def products(self, site: str, x: str, weight: np.ndarray, parts: Parts) -> Iterator[str]:
+        """x (tokens, in) times the columns of each part, added to the graph when it is asked for: all of them may be
+        too large to be in memory together. Needs no divisor of the caller's."""
 
     def affine(
         self,
@@ -63,6 +76,10 @@ class Float32:
     def product(self, site: str, x: str, weight: np.ndarray, scale_free: bool = False) -> str:
         self.inputs[site] = x
         return self.graph.op("MatMul", x, self.graph.constant(weight))
+
+    def products(self, site: str, x: str, weight: np.ndarray, parts: Parts) -> Iterator[str]:
+        for part in np.split(weight, np.cumsum(parts)[:-1], axis=1):
+            yield self.product(site, x, part)
 
     def affine(
         self,
@@ -91,9 +108,15 @@ class Int8:
     def product(self, site: str, x: str, weight: np.ndarray, scale_free: bool = False) -> str:
         balanced = self._balances[site]
         quantized = self._quantized_weight(site, weight, balanced.divisor)
-        if self._needs_16_bits(site, balanced):
-            return self._multiply_in_16_bits(x, quantized)
-        return self._multiply(x, self._row_max(self.graph.op("Abs", x)), quantized, SIGNED, scale_free)
+        return self._multiply(self._round(site, x, balanced), quantized, scale_free)
+
+    def products(self, site: str, x: str, weight: np.ndarray, parts: Parts) -> Iterator[str]:
+        balanced = balance(self.statistics[site], weight, parts)
+        integers, scales = self._quantized(site, weight * balanced.divisor[:, None], balanced.divisor)
+        rows = self._round(site, self.graph.op("Mul", x, self.graph.constant(1 / balanced.divisor)), balanced)
+        edges = np.cumsum(parts)[:-1]
+        for part, part_scales in zip(np.split(integers, edges, axis=1), np.split(scales, edges), strict=True):
+            yield self._multiply(rows, (self.graph.constant(part), part_scales))
 
     def affine(
         self,
@@ -108,40 +131,40 @@ class Int8:
         balanced = balance(self.statistics[site], weight, parts, lower_bound=lower_bound)
         quantized = self._quantized_weight(site, weight * balanced.divisor[:, None], balanced.divisor)
         factor = graph.constant(1 / balanced.divisor)
-        if self._needs_16_bits(site, balanced):
-            return self._multiply_in_16_bits(graph.op("Mul", x, factor), quantized), bias
-        if lower_bound is None:
-            x = graph.op("Mul", x, factor)
-            return self._multiply(x, self._row_max(graph.op("Abs", x)), quantized, SIGNED), bias
+        if lower_bound is None or self._needs_16_bits(balanced):
+            return self._multiply(self._round(site, graph.op("Mul", x, factor), balanced), quantized), bias
         x = graph.op("Mul", graph.op("Sub", x, graph.constant(np.float32(lower_bound))), factor)
-        y = self._multiply(x, self._row_max(x), quantized, UNSIGNED)
+        y = self._multiply(self._round_to_8_bits(x, self._row_max(x), UNSIGNED), quantized)
         return y, bias + np.float32(lower_bound) * weight.sum(axis=0)
 
-    def _needs_16_bits(self, site: str, balanced: Balance) -> bool:
-        if balanced.input_error > MAX_INPUT_ERROR:
-            self.sites_in_16_bits.append(site)
+    def _needs_16_bits(self, balanced: Balance) -> bool:
         return balanced.input_error > MAX_INPUT_ERROR
 
     def _quantized_weight(self, site: str, weight: np.ndarray, divisor: np.ndarray) -> tuple[str, np.ndarray]:
         """The weight's integers, as a value, and their scales (out,)."""
-        integers, scales = quantize(weight, self.statistics[site].gram / divisor / divisor[:, None])
+        integers, scales = self._quantized(site, weight, divisor)
         return self.graph.constant(integers), scales
+
+    def _quantized(self, site: str, weight: np.ndarray, divisor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return quantize(weight, self.statistics[site].gram / divisor / divisor[:, None])
 
     def _row_max(self, x: str) -> str:
         """The scale of each token: the greatest value of its row, (tokens, 1), and never 0."""
         greatest = self.graph.op("ReduceMax", x, self.graph.constant(np.array([-1])), keepdims=1)
         return self.graph.op("Max", greatest, self.graph.constant(TINY))
 
-    def _multiply(
-        self, x: str, scale: str, weight: tuple[str, np.ndarray], q: Quantization, scale_free: bool = False
-    ) -> str:
-        """Divides each row by its scale, rounds it, multiplies in integers, and multiplies by the scale."""
-        graph = self.graph
-        integers = self._quantize(graph.op("Div", x, scale), q)
-        return self._integer_product(integers, graph.constant(np.float32(1)) if scale_free else scale, weight, q)
+    def _round(self, site: str, x: str, balanced: Balance) -> _Rows:
+        """The rows of x, already divided, in as many bits as the site needs."""
+        if self._needs_16_bits(balanced):
+            self.sites_in_16_bits.append(site)
+            return self._round_to_16_bits(x)
+        return self._round_to_8_bits(x, self._row_max(self.graph.op("Abs", x)), SIGNED)
 
-    def _multiply_in_16_bits(self, x: str, weight: tuple[str, np.ndarray]) -> str:
-        """The same with what rounding leaves over multiplied too, as rows of one product: twice the work."""
+    def _round_to_8_bits(self, x: str, scale: str, q: Quantization) -> _Rows:
+        return _Rows(self._quantize(self.graph.op("Div", x, scale), q), scale, q)
+
+    def _round_to_16_bits(self, x: str) -> _Rows:
+        """What rounding leaves over is kept too, as further rows: twice the work."""
         graph = self.graph
         scale = self._row_max(graph.op("Abs", x))
         x = graph.op("Div", x, scale)
@@ -149,13 +172,20 @@ class Int8:
         left_over = graph.op("Sub", x, graph.op("DequantizeLinear", rounded, *self._constants(SIGNED)))
         both = graph.op("Concat", rounded, self._quantize(left_over, LEFT_OVER), axis=0)
         finer = graph.op("Mul", scale, graph.constant(LEFT_OVER.scale / SIGNED.scale))
-        y = self._integer_product(both, graph.op("Concat", scale, finer, axis=0), weight, SIGNED)
-        return graph.op("Add", *graph.ops("Split", y, outputs=2, axis=0, num_outputs=2))
+        return _Rows(both, graph.op("Concat", scale, finer, axis=0), SIGNED, with_left_over=True)
 
-    def _integer_product(self, x: str, row_scale: str, weight: tuple[str, np.ndarray], q: Quantization) -> str:
+    def _multiply(self, x: _Rows, weight: tuple[str, np.ndarray], scale_free: bool = False) -> str:
+        """Multiplies in integers, and by the scales of row and column."""
         integers, scales = weight
-        column_scale, zero_point = self.graph.constant(scales * q.scale), self._constants(q)[1]
-        return self.graph.fused("MatMulIntegerToFloat", x, integers, row_scale, column_scale, zero_point)
+        # The two scales of a row in 16 bits differ, so they can't be left out.
+        row_scale = self.graph.constant(np.float32(1)) if scale_free and not x.with_left_over else x.scale
+        column_scale, zero_point = self.graph.constant(scales * x.q.scale), self._constants(x.q)[1]
+        y = self.graph.fused("MatMulIntegerToFloat", x.integers, integers, row_scale, column_scale, zero_point)
+        return (
+            self.graph.op("Add", *self.graph.ops("Split", y, outputs=2, axis=0, num_outputs=2))
+            if x.with_left_over
+            else y
+        )
 
     def _quantize(self, x: str, q: Quantization) -> str:
         return self.graph.op("QuantizeLinear", x, *self._constants(q))

@@ -1,85 +1,133 @@
-"""The ragged batch as the inputs of a graph: unpadded for the linear layers, padded for attention.
+"""The ragged batch as the inputs of a graph: unpadded for the linear layers, in blocks for attention.
 
-A graph's inputs: `embeddings` (tokens, dimension), those of all texts end to end; `pad_index` (texts, length), for
-each position of the padded batch the token that it takes, where `length` is the texts' common length, rounded up;
-`attention_bias` (texts, length), 0 at a text's own positions and -inf past its end; `unpad_index` (tokens,), each
-token's place in the padded batch, flattened; `positions` (tokens,), each token's position in its text;
-`pooling_weights` (texts, tokens), what each token weighs in each text's pooled vector.
+A graph's inputs: `embeddings` (tokens, dimension), those of all texts end to end; `positions` (tokens,), each token's
+position in its text; `pooling_weights` (texts, tokens), what each token weighs in each text's pooled vector. And for
+attention in two views, `all`, for layers that see a whole text, and `near`, for those that see a window of it:
+`queries` (blocks, block) and `keys` (blocks, span), for each block of queries the tokens that it takes and those that
+it sees; `bias` (blocks, block or 1, span), to add to their scores, -inf where a query does not see a key; `places`
+(tokens,), each token's place in the queries, flattened. In `all`, a text is a block.
 """
 
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from onnx import TensorProto
 
 from embedding.model.prepare.graph import Graph
+from embedding.model.ragged import RADIUS
 
 INT32 = TensorProto.INT32
 
 
+@dataclass(frozen=True)
+class View:
+    """The names of one view's inputs."""
+
+    queries: str
+    keys: str
+    bias: str
+    places: str
+
+
 class RaggedInputs:
-    """Declares the inputs, and adds the nodes that pad and unpad token vectors."""
+    """Declares the inputs, each once a graph asks for it, and adds the nodes that pad and unpad token vectors."""
 
     def __init__(self, graph: Graph, dimension: int) -> None:
         self.graph = graph
         self.embeddings = graph.input("embeddings", "float32", ["tokens", dimension])
-        self.pad_index = graph.input("pad_index", "int64", ["texts", "length"])
-        self.unpad_index = graph.input("unpad_index", "int64", ["tokens"])
         self.pooling_weights = graph.input("pooling_weights", "float32", ["texts", "tokens"])
-        self.padding_bias = graph.input("attention_bias", "float32", ["texts", "length"])
-        self._scores_shapes: dict[int, str] = {}
-        self.length = graph.op("Shape", self.pad_index, start=1, end=2)
+        self._shapes: dict[tuple[str, int], tuple[str, str]] = {}
+        self._head_biases: dict[str, str] = {}
 
     @cached_property
     def positions(self) -> str:
-        """Each token's position in its text, (tokens,); an input only of graphs that ask for it."""
+        """Each token's position in its text, (tokens,)."""
         return self.graph.input("positions", "int64", ["tokens"])
+
+    @cached_property
+    def _all(self) -> View:
+        return self._view("all")
+
+    @cached_property
+    def _near(self) -> View:
+        return self._view("near")
+
+    def _view(self, name: str) -> View:
+        blocks = f"{name}_blocks"
+        return View(
+            queries=self.graph.input(f"{name}_queries", "int64", [blocks, f"{name}_block"]),
+            keys=self.graph.input(f"{name}_keys", "int64", [blocks, f"{name}_span"]),
+            bias=self.graph.input(f"{name}_bias", "float32", [blocks, f"{name}_rows", f"{name}_span"]),
+            places=self.graph.input(f"{name}_places", "int64", ["tokens"]),
+        )
+
+    @cached_property
+    def length(self) -> str:
+        """The texts' common length, rounded up, (1,)."""
+        return self.graph.op("Shape", self._all.queries, start=1, end=2)
+
+    @cached_property
+    def padding_bias(self) -> str:
+        """What to add to scores (texts, length): 0 at a text's own positions and -inf past its end."""
+        return self.graph.op("Squeeze", self._all.bias, self.graph.constant(np.array([1])))
 
     def mask(self) -> str:
         """The attention mask (texts, length) of int32: 1 at a text's own positions and 0 past its end."""
-        return self.graph.op(
-            "Cast", self.graph.op("Equal", self.padding_bias, self.graph.constant(np.float32(0))), to=INT32
-        )
+        own = self.graph.op("Equal", self.padding_bias, self.graph.constant(np.float32(0)))
+        return self.graph.op("Cast", own, to=INT32)
 
     def pad(self, x: str) -> str:
         """(tokens, dimension) to (texts, length, dimension); what stands past a text's end has no meaning."""
-        return self.graph.op("Gather", x, self.pad_index, axis=0)
+        return self.graph.op("Gather", x, self._all.queries, axis=0)
 
     def unpad(self, x: str) -> str:
         """(texts × length, dimension) back to (tokens, dimension)."""
-        return self.graph.op("Gather", x, self.unpad_index, axis=0)
+        return self.graph.op("Gather", x, self._all.places, axis=0)
 
     def pool(self, x: str) -> str:
         """(tokens, dimension) to (texts, dimension)."""
         return self.graph.op("MatMul", self.pooling_weights, x)
 
-    def attention_bias(self, window: int = 0) -> str:
-        """What to add to attention scores (texts, length, heads, length); a window hides tokens that far apart."""
+    def attend(self, q: str, k: str, v: str, heads: int, head: int, scale: float, radius: int | None = None) -> str:
+        """Attention of `heads` query heads to one key/value head, within each text: (tokens, heads × head).
+
+        q (tokens, heads × head), k and v (tokens, head). With a `radius`, which is the same wherever a graph has one,
+        a token sees those up to so far away, and the work grows with a text's length, not with its square.
+        """
         graph = self.graph
-        padding = graph.op("Unsqueeze", self.padding_bias, graph.constant(np.array([1, 2])))
-        if not window:
-            return padding
-        scalar = graph.op("Squeeze", self.length)
-        positions = graph.op("Range", graph.constant(np.int64(0)), scalar, graph.constant(np.int64(1)))
-        positions = graph.op("Cast", positions, to=INT32)
-        queries, keys = (graph.op("Unsqueeze", positions, graph.constant(np.array([axis]))) for axis in (1, 0))
-        distance = graph.op("Abs", graph.op("Sub", queries, keys))
-        seen = graph.op("Less", distance, graph.constant(np.int32(window)))
-        values = graph.constant(np.float32(0)), graph.constant(np.float32(-np.inf))
-        hidden = graph.op("Unsqueeze", graph.op("Where", seen, *values), graph.constant(np.array([1])))
-        return graph.op("Add", padding, hidden)
+        if radius is not None:
+            graph.metadata[RADIUS] = str(radius)
+        view = self._all if radius is None else self._near
+        block_shape, stacked_shape = self._block_shapes(view, heads)
+        queries = self._reshape(graph.op("Gather", q, view.queries, axis=0), 0, -1, head)
+        keys, values = (graph.op("Gather", x, view.keys, axis=0) for x in (k, v))
+        scores = graph.fused("FusedMatMul", queries, keys, transB=1, alpha=scale)
+        # (blocks, block × heads, span) and back: the bias is the same for every head
+        scores = graph.op("Add", graph.op("Reshape", scores, block_shape), self._head_bias(view))
+        weights = graph.op("Reshape", graph.op("Softmax", scores, axis=-1), stacked_shape)
+        mixed = self._reshape(graph.op("MatMul", weights, values), -1, heads * head)
+        return graph.op("Gather", mixed, view.places, axis=0)
 
-    def scores_shape(self, heads: int) -> str:
-        """The shape (texts, length, heads, length), from (texts, length × heads, length)."""
-        if heads not in self._scores_shapes:
-            self._scores_shapes[heads] = self._shape(self.length, np.array([heads]), self.length)
-        return self._scores_shapes[heads]
+    def _block_shapes(self, view: View, heads: int) -> tuple[str, str]:
+        """The shapes (blocks, block, heads, span) and (blocks, block × heads, span)."""
+        key = view.keys, heads
+        if key not in self._shapes:
+            graph = self.graph
+            blocks = graph.op("Shape", view.queries)
+            span = graph.op("Shape", view.keys, start=1, end=2)
+            ends = [graph.constant(np.array(end)) for end in ([heads], [0, -1])]
+            self._shapes[key] = (
+                graph.op("Concat", blocks, ends[0], span, axis=0),
+                graph.op("Concat", ends[1], span, axis=0),
+            )
+        return self._shapes[key]
 
-    @cached_property
-    def stacked_shape(self) -> str:
-        """The shape (texts, length × heads, length), from (texts, length, heads, length)."""
-        return self._shape(np.array([-1]), self.length)
+    def _head_bias(self, view: View) -> str:
+        """The bias (blocks, block or 1, 1, span), computed once a run."""
+        if view.bias not in self._head_biases:
+            self._head_biases[view.bias] = self.graph.op("Unsqueeze", view.bias, self.graph.constant(np.array([2])))
+        return self._head_biases[view.bias]
 
-    def _shape(self, *dimensions: str | np.ndarray) -> str:
-        names = [d if isinstance(d, str) else self.graph.constant(d) for d in (np.array([0]), *dimensions)]
-        return self.graph.op("Concat", *names, axis=0)
+    def _reshape(self, x: str, *shape: int) -> str:
+        return self.graph.op("Reshape", x, self.graph.constant(np.array(shape)))
