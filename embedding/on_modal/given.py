@@ -28,7 +28,9 @@ def read_file(path: Path) -> dict[str, str]:
         name = name.strip().upper()
         for secret in SECRETS:
             refuse(name.startswith(secret), f"{where}: {secret} is a secret, and belongs in `modal secret create`.")
-        refuse(not name.isidentifier(), f"{where} is not of the form NAME=VALUE.")  # and may be a secret: no word of it
+        # A line that is none may be a secret, so no word of it is repeated.
+        known_form = name.isidentifier() and (equals or name in known())
+        refuse(not known_form, f"{where} is not of the form NAME=VALUE.")
         near = difflib.get_close_matches(name, known(), 1)
         refuse(name not in known(), f"{where}: {name} is no variable.{f' Did you mean {near[0]}?' if near else ''}")
         refuse(not equals, f"{where}: {name} is no variable alone. Write {name}=VALUE.")
