@@ -75,6 +75,20 @@ def find_secret(name: str, keys: str, *, needed: bool) -> modal.Secret:
     return secret
 
 
+def find_volume(name: str) -> modal.Volume:
+    """The volume of that name as it is; where there is none, a new one of version 2, to which many may write."""
+    volume = modal.Volume.from_name(name)
+    if modal.is_local():
+        try:
+            volume.hydrate()
+            modal.Volume.from_name(name, version=2).hydrate()
+        except modal.exception.InvalidError:
+            print(f"The volume {name!r} is of version 1, to which Modal advises few containers to write at once.")
+        except modal.exception.Error:  # none of that name, or no account or network, of which modal says more itself
+            return modal.Volume.from_name(name, create_if_missing=True, version=2)
+    return volume
+
+
 def pinned(*names: str) -> list[str]:
     """The lines of requirements.txt that pin these packages."""
     if not modal.is_local():
@@ -238,8 +252,8 @@ if CHOICES.server:
 corpus_layers = model_image.pip_install(*pinned("pyarrow", "fsspec"))
 corpus_image = with_code(corpus_layers)
 driver_image = with_code(corpus_layers.env({"HF_HUB_OFFLINE": "0"}))  # which may read a data set of the hub
-inputs = modal.Volume.from_name(str(CHOICES.input_volume), create_if_missing=True, version=2)
-vectors = modal.Volume.from_name(str(CHOICES.output_volume), create_if_missing=True, version=2)
+inputs = find_volume(str(CHOICES.input_volume))
+vectors = find_volume(str(CHOICES.output_volume))
 board = modal.Dict.from_name(CHOICES.board, create_if_missing=True)
 INPUTS, VECTORS, BUCKET = Path("/inputs"), Path("/vectors"), Path("/bucket")
 DAY = 24 * 60 * 60

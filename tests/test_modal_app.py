@@ -184,6 +184,38 @@ def test_a_container_declares_what_was_chosen_where_it_was_deployed_from(
     assert there.CHOICES.limits["MAX_CLIENT_BATCH"] == "7"
 
 
+@pytest.mark.parametrize(
+    ("version", "created", "said"), [(None, True, False), (1, False, True), (2, False, False), ("offline", True, False)]
+)
+def test_a_volume_that_is_there_is_used_as_it_is(
+    modal_app: Loader,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    version: int | str | None,
+    created: bool,
+    said: bool,
+) -> None:
+    app = modal_app()
+
+    def from_name(name: str, *, version: int | None = None, create_if_missing: bool = False) -> Any:
+        def hydrate() -> None:
+            if there == "offline":
+                raise modal.exception.ConnectionError("no route")
+            if there is None:
+                raise modal.exception.NotFoundError("no such volume")
+            if version not in (None, there):
+                raise modal.exception.InvalidError("exists but has version v1, not v2 as requested")
+
+        return SimpleNamespace(hydrate=hydrate, create=create_if_missing, version=version)
+
+    there = version
+    monkeypatch.setattr(modal.Volume, "from_name", from_name)
+    volume = app.find_volume("mine")
+
+    assert (volume.create, volume.version) == ((True, 2) if created else (False, None))
+    assert ("'mine' is of version 1" in capsys.readouterr().out) is said
+
+
 def test_a_wrong_choice_ends_the_deploy_with_one_line(modal_app: Loader) -> None:
     with pytest.raises(SystemExit, match=r"^error: MIN_CONTAINERS is 'one', and must be a whole number of 0 or more.$"):
         modal_app(MIN_CONTAINERS="one")

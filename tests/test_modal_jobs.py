@@ -244,6 +244,18 @@ def test_a_job_that_would_end_with_the_command_says_so(
     )
 
 
+def test_the_lines_are_of_the_environment_that_the_job_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MODAL_ENVIRONMENT", "dev")
+
+    start_one(tmp_path, monkeypatch, Call())
+
+    said = capsys.readouterr().out
+    assert all(f"  {line}" in said for line in ("watch ", "log ", "fetch "))
+    assert said.count(" --env dev") == 3
+
+
 def test_a_detached_job_has_its_log_by_the_id_of_its_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

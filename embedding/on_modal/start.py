@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import modal
+from modal.config import config
 
 from embedding.on_modal import jobs
 from embedding.on_modal.choices import Choices
@@ -85,17 +86,19 @@ def find_lasting(app_name: str, function: Any) -> tuple[Any, bool]:
 
 def announce(job: str, choices: Choices, app: str, output: str, stays: bool) -> str:
     """What to know of a job that has begun. `app` is the name or the id by which its log is found."""
+    environment = config.get("environment")
+    there = f" --env {environment}" if environment else ""
     call = f"modal.FunctionCall.from_id('{job}')"
     if stays:
         lasts = "It goes on without this machine."
     else:
         lasts = "It ENDS WITH THIS COMMAND. To let it go on, deploy the app first, or use modal run --detach."
     return f"""The job {job} has begun. {lasts}
-  watch   modal dict get {choices.board} '{jobs.status_key(job)}'
+  watch   modal dict get {choices.board} '{jobs.status_key(job)}'{there}
   wait    python -c "import modal; print({call}.get())"
-  log     modal app logs {app} --follow --function-call {job}
+  log     modal app logs {app} --follow --function-call {job}{there}
   cancel  python -c "import modal; {call}.cancel(terminate_containers=True)"
-  fetch   modal volume get {choices.output_volume} {shlex.quote(output)} .    (with --force to fetch it again)"""
+  fetch   modal volume get {choices.output_volume} {shlex.quote(output)} .{there}    (with --force to fetch it again)"""
 
 
 def follow(call: Any, board: jobs.Entries) -> tuple[bool, str]:
