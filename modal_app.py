@@ -230,7 +230,7 @@ if CHOICES.server:
         target_concurrency=CHOICES.target_requests,
         routing_region=CHOICES.routing_region or "us-east",
         compute_region=CHOICES.region or None,
-        exit_grace_period=30,
+        exit_grace_period=CHOICES.grace_seconds,
     )
     class Server:
         """The same service near its callers: requests enter in ROUTING_REGION, and Modal queues none of them."""

@@ -167,6 +167,15 @@ def test_cores_and_memory_have_a_hard_limit_and_no_pool_more_threads_than_cores(
     assert {app.CHOICES.limits[name] for name in pools} == {"3"}
 
 
+def test_no_token_of_the_machine_that_deploys_goes_into_the_image(modal_app: Loader) -> None:
+    app = modal_app(HF_TOKEN="hf_mine", auth_token="my-token", AUTH_TOKEN="my-token")
+
+    declared = repr((app.CHOICES, app.CHOICES.model, app.CHOICES.limits, app.carried(app.GIVEN), app.PREPARE))
+
+    assert "hf_mine" not in declared
+    assert "my-token" not in declared
+
+
 def test_a_container_declares_what_was_chosen_where_it_was_deployed_from(
     modal_app: Loader, monkeypatch: pytest.MonkeyPatch
 ) -> None:

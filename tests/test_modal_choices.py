@@ -70,6 +70,7 @@ def test_a_choice_is_read(variables: dict[str, str], field: str, value: object) 
         ({"APP_NAME": "ap-" + "a" * 22}, "APP_NAME is 'ap-"),
         ({"SERVED_MODEL_NAME": "a\nb"}, "SERVED_MODEL_NAME is 'a\\nb', and must be one line of text"),
         ({"MODEL_REVISION": "main\x00"}, "MODEL_REVISION is"),
+        ({"INPUT_VOLUME": "mine", "OUTPUT_VOLUME": "mine"}, "INPUT_VOLUME and OUTPUT_VOLUME are both 'mine'"),
         ({"BUCKET": "My Bucket"}, "BUCKET is 'My Bucket'"),
         ({"THREADS": "0"}, "THREADS is '0'"),
         ({"MEMORY_MB": "1.5"}, "MEMORY_MB is '1.5'"),
@@ -144,6 +145,11 @@ def test_the_service_gives_up_before_modal_does() -> None:
 
         assert float(service["REQUEST_TIMEOUT"]) < seconds
         assert int(service["MAX_CONCURRENT_REQUESTS"]) == 64
+
+
+def test_a_server_has_the_time_to_stop_that_the_service_takes() -> None:
+    assert Choices.read({}).grace_seconds > 30
+    assert Choices.read({"GRACE_PERIOD": "10"}).grace_seconds == 15
 
 
 def test_a_model_of_this_machine_is_uploaded_and_goes_by_its_place_in_the_image(tmp_path: Path) -> None:

@@ -193,6 +193,11 @@ class Choices:
             f"{self.request_seconds}: Modal would cut requests that the service has admitted.",
         )
         refuse(
+            self.input_volume == self.output_volume,
+            f"INPUT_VOLUME and OUTPUT_VOLUME are both {self.input_volume!r}, which Modal mounts in one place only: "
+            "choose two.",
+        )
+        refuse(
             not self.bucket and bool(self.bucket_endpoint or self.bucket_secret),
             "BUCKET is not set, and BUCKET_ENDPOINT and BUCKET_SECRET are of no use without it.",
         )
@@ -223,6 +228,11 @@ class Choices:
             return find_local_model(self.model_id) if self.model_id else None
         except NoModel as error:
             raise ChoiceError(f"MODEL_ID is {self.model_id!r}, {error}.") from None
+
+    @property
+    def grace_seconds(self) -> int:
+        """How long a server that is told to stop may go on: what the service takes at most, and a little."""
+        return int(self.service.get("GRACE_PERIOD", 30)) + ANSWER_SECONDS
 
     @property
     def board(self) -> str:

@@ -46,7 +46,10 @@ class Driver:
         to: str | None,
         model: Mapping[str, str],
     ) -> tuple[bool, str]:
-        """Whether the job went well, and words for that. What it raises may pass when Modal tries again."""
+        """Whether the job went well, and words for that, which are in the log, too: nobody may wait for the answer.
+
+        What it raises may pass when Modal tries again.
+        """
         job = modal.current_function_call_id()  # none outside of Modal, where there is no other job
         try:
             check_arguments(address, output, options, containers, to, model)
@@ -60,15 +63,18 @@ class Driver:
                     f"the job {other} is writing to {output}. Wait for it, cancel it, or choose another --output."
                 )
             place = place_of(to, self.bucket, os.environ.get("HF_TOKEN")) if to else None
-            words = self._embed(address, output, options, containers, self._status(job), place)
+            status = self._status(job)
+            words = self._embed(address, output, options, containers, status, place)
             if place:
                 words += "\n" + publish(place, self.outputs / output)
         except (CorpusError, ModelUnavailable, SettingsError, jobs.JobError) as error:
+            print(f"error: {error}", flush=True)
             return False, str(error)  # to try again would change nothing
         except Exception as error:
             # Who waits for this call may lack the class of the error, and takes a TimeoutError for "not yet", or an
             # error of Modal's for one of its own question.
             raise RuntimeError(f"the job failed ({type(error).__name__}); its log says where") from error
+        status.end(words)
         return True, words
 
     def _embed(
@@ -82,6 +88,7 @@ class Driver:
     ) -> str:
         """What the job came to, in words. At most SHARDS_AHEAD for each container are handed out and not answered."""
         folder = self.outputs / output
+        status.say("The job has begun.")
         settings, wanted = Settings.read(), CorpusSettings.read(**options)
         source = open_and_describe(address, settings.hub_token, wanted)
         settings = corpus.as_recorded(settings, corpus.recorded(folder))

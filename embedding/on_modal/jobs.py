@@ -75,13 +75,17 @@ class Status:
         return f"{words}, about ${3600 * hours * self.worker_dollars + driver:,.2f} so far at list prices"
 
     def say(self, line: str) -> None:
-        """Write the line, here into the log and where others can read it, if it is time to."""
+        """Write the line and the cost, if it is time to."""
         now = time.monotonic()
-        if self.entries is not None and now - self._said >= STATUS_SECONDS:
+        if now - self._said >= STATUS_SECONDS:
             self._said = now
-            told = f"{line.strip()}  {self.cost}"
-            print(told, flush=True)
-            self.entries.put(status_key(self.job), told)
+            self.end(f"{line.strip()}  {self.cost}")
+
+    def end(self, words: str) -> None:
+        """Write the words, into the log and where others can read them."""
+        if self.entries is not None:
+            print(words, flush=True)
+            self.entries.put(status_key(self.job), words)
 
 
 def status_key(job: str) -> str:
