@@ -13,6 +13,7 @@ import modal
 
 from embedding.on_modal.choices import ChoiceError, Choices
 from embedding.on_modal.given import FILE, carried, carried_here, describe, given_here, read_file
+from embedding.on_modal.local_model import is_hidden
 from embedding.on_modal.start import start_job
 
 if TYPE_CHECKING:
@@ -74,6 +75,20 @@ def find_secret(name: str, keys: str, *, needed: bool) -> modal.Secret:
     return secret
 
 
+def find_volume(name: str) -> modal.Volume:
+    """The volume of that name as it is; where there is none, a new one of version 2, to which many may write."""
+    volume = modal.Volume.from_name(name)
+    if modal.is_local():
+        try:
+            volume.hydrate()
+            modal.Volume.from_name(name, version=2).hydrate()
+        except modal.exception.InvalidError:
+            print(f"The volume {name!r} is of version 1, to which Modal advises few containers to write at once.")
+        except modal.exception.Error:  # none of that name, or no account or network, of which modal says more itself
+            return modal.Volume.from_name(name, create_if_missing=True, version=2)
+    return volume
+
+
 def pinned(*names: str) -> list[str]:
     """The lines of requirements.txt that pin these packages."""
     if not modal.is_local():
@@ -113,7 +128,7 @@ build_secret = find_secret(f"{CHOICES.app_name}-build", "HF_TOKEN=hf_…", neede
 def with_model(image: modal.Image) -> modal.Image:
     """`image` with the model, fetched or uploaded, and prepared."""
     if LOCAL_MODEL and modal.is_local():
-        image = image.add_local_dir(LOCAL_MODEL, CHOICES.model["MODEL_ID"], copy=True)
+        image = image.add_local_dir(LOCAL_MODEL, CHOICES.model["MODEL_ID"], copy=True, ignore=is_hidden)
     return image.run_commands(PREPARE, secrets=[build_secret]).env({"HF_HUB_OFFLINE": "1"})
 
 
@@ -215,7 +230,7 @@ if CHOICES.server:
         target_concurrency=CHOICES.target_requests,
         routing_region=CHOICES.routing_region or "us-east",
         compute_region=CHOICES.region or None,
-        exit_grace_period=30,
+        exit_grace_period=CHOICES.grace_seconds,
     )
     class Server:
         """The same service near its callers: requests enter in ROUTING_REGION, and Modal queues none of them."""
@@ -237,9 +252,9 @@ if CHOICES.server:
 corpus_layers = model_image.pip_install(*pinned("pyarrow", "fsspec"))
 corpus_image = with_code(corpus_layers)
 driver_image = with_code(corpus_layers.env({"HF_HUB_OFFLINE": "0"}))  # which may read a data set of the hub
-inputs = modal.Volume.from_name(str(CHOICES.input_volume), create_if_missing=True, version=2)
-vectors = modal.Volume.from_name(str(CHOICES.output_volume), create_if_missing=True, version=2)
-board = modal.Dict.from_name(f"{CHOICES.app_name}-jobs", create_if_missing=True)
+inputs = find_volume(str(CHOICES.input_volume))
+vectors = find_volume(str(CHOICES.output_volume))
+board = modal.Dict.from_name(CHOICES.board, create_if_missing=True)
 INPUTS, VECTORS, BUCKET = Path("/inputs"), Path("/vectors"), Path("/bucket")
 DAY = 24 * 60 * 60
 
@@ -315,7 +330,7 @@ def embed_corpus(
     for volume in (inputs, vectors):
         volume.reload()
     driver = Driver(CHOICES, Corpus, vectors, VECTORS, INPUTS, BUCKET if CHOICES.bucket else None, board)
-    most = containers or CHOICES.corpus_containers or 1
+    most = containers if containers is not None else CHOICES.corpus_containers or 1
     return driver.run(address, output, options or {}, most, to, model or {})
 
 
@@ -340,4 +355,4 @@ def main(
     options = {"text_column": text_column or None, "title_column": title_column or None, "id_column": id_column or None,
                "chunk_tokens": chunk_tokens or None, "chunk_overlap": None if chunk_overlap < 0 else chunk_overlap,
                "vector_format": vector_format, "replace": replace}  # fmt: skip
-    start_job(CHOICES, GIVEN, embed_corpus, inputs, board, input, output, to, options)
+    start_job(CHOICES, GIVEN, embed_corpus, app.app_id, inputs, board, input, output, to, options)

@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import modal
@@ -15,7 +15,9 @@ from embedding.corpus import CorpusError, Job, Shard, ShardReport
 from embedding.corpus.words import describe_result, open_and_describe
 from embedding.model import ModelUnavailable
 from embedding.on_modal import jobs, prices
+from embedding.on_modal.arguments import check_arguments, check_model
 from embedding.on_modal.choices import Choices
+from embedding.on_modal.publish import Place, check, place_of, publish
 from embedding.settings import CorpusSettings, Settings, SettingsError
 
 LOOK_AGAIN = 0.02
@@ -44,38 +46,65 @@ class Driver:
         to: str | None,
         model: Mapping[str, str],
     ) -> tuple[bool, str]:
-        """Whether the job went well, and words for that. What it raises may pass when Modal tries again."""
+        """Whether the job went well, and words for that, which are in the log, too: nobody may wait for the answer.
+
+        What it raises may pass when Modal tries again.
+        """
         job = modal.current_function_call_id()  # none outside of Modal, where there is no other job
         try:
-            check_model(model)
+            check_arguments(address, output, options, containers, to, model)
+            check_model(model, Settings.read())
             address = jobs.located(address, self.inputs, self.bucket)
             to = jobs.checked_destination(to, self.bucket is not None)
             output = jobs.checked_output(output)
+            check_apart(output, self.outputs)
             if job and (other := jobs.claim(self.board, output, job, is_over)):
                 raise jobs.JobError(
                     f"the job {other} is writing to {output}. Wait for it, cancel it, or choose another --output."
                 )
-            words = self._embed(address, output, options, SHARDS_AHEAD * containers, self._status(job))
-            if to:
-                words += "\n" + jobs.publish(self.outputs / output, to, self.bucket, os.environ.get("HF_TOKEN"))
+            place = place_of(to, self.bucket, os.environ.get("HF_TOKEN")) if to else None
+            status = self._status(job)
+            words = self._embed(address, output, options, containers, status, place)
+            if place:
+                words += "\n" + publish(place, self.outputs / output)
         except (CorpusError, ModelUnavailable, SettingsError, jobs.JobError) as error:
+            print(f"error: {error}", flush=True)
             return False, str(error)  # to try again would change nothing
+        except Exception as error:
+            # Who waits for this call may lack the class of the error, and takes a TimeoutError for "not yet", or an
+            # error of Modal's for one of its own question.
+            raise RuntimeError(f"the job failed ({type(error).__name__}); its log says where") from error
+        status.end(words)
         return True, words
 
-    def _embed(self, address: str, output: str, options: Mapping[str, Any], ahead: int, status: jobs.Status) -> str:
-        """What the job came to, in words. At most `ahead` shards are handed out and not answered."""
+    def _embed(
+        self,
+        address: str,
+        output: str,
+        options: Mapping[str, Any],
+        containers: int,
+        status: jobs.Status,
+        place: Place | None,
+    ) -> str:
+        """What the job came to, in words. At most SHARDS_AHEAD for each container are handed out and not answered."""
         folder = self.outputs / output
+        status.say("The job has begun.")
         settings, wanted = Settings.read(), CorpusSettings.read(**options)
         source = open_and_describe(address, settings.hub_token, wanted)
         settings = corpus.as_recorded(settings, corpus.recorded(folder))
-        model = self.workers(precision=settings.precision).describe.remote()
-        workers = self.workers(precision=model.precision)
+        pool = self.workers
+        if containers != self.choices.corpus_containers:
+            pool = pool.with_options(max_containers=containers)
+        model = pool(precision=settings.precision).describe.remote()
+        workers = pool(precision=model.precision)
         progress = corpus.Progress()
 
         def in_containers(job: Job, shards: Iterator[Shard]) -> Iterator[ShardReport]:
+            if place:
+                check(place, folder)  # now, and not when all is paid for
             self.vectors.commit()  # the folder, for the containers to write to
             calls = ((job, shard, folder / corpus.SHARDS) for shard in shards)
-            room = threading.Semaphore(ahead)
+            room = threading.Semaphore(SHARDS_AHEAD * containers)
             for report, container, seconds in workers.embed.starmap(bounded(calls, room), order_outputs=False):
                 room.release()
                 status.worked(container, seconds)
@@ -96,14 +125,24 @@ class Driver:
         return jobs.Status(self.board if job else None, job or "", worker, driver or 0.0)
 
 
-def check_model(counted_on: Mapping[str, str]) -> None:
-    """Raise JobError where this container's variables are not those: another model makes other vectors."""
-    for name, value in counted_on.items():
-        here = os.environ.get(name, value)
-        if here != value:
+def check_apart(output: str, outputs: Path) -> None:
+    """Raise JobError where `output` lies in a folder of vectors: who reads that one would find these in it."""
+    for parent in PurePosixPath(output).parents:
+        if parent.name and corpus.recorded(outputs / parent):
             raise jobs.JobError(
-                f"the deployed app has {name}={here}, not {value}. Deploy it anew, or leave {name} out."
+                f"--output {output} lies in {parent}, which holds the vectors of a job. Choose another."
             )
+
+
+# How Modal says that a call has ended without an answer, or so long ago that it has forgotten it.
+ENDED = (
+    modal.exception.ExecutionError,
+    modal.exception.FunctionTimeoutError,
+    modal.exception.InternalFailure,
+    modal.exception.NotFoundError,
+    modal.exception.OutputExpiredError,
+    modal.exception.RemoteError,
+)
 
 
 def is_over(job: str) -> bool:
@@ -112,10 +151,12 @@ def is_over(job: str) -> bool:
         modal.FunctionCall.from_id(job).get(timeout=0)
     except TimeoutError:
         return False
-    except (modal.exception.ConnectionError, modal.exception.ServiceError):
+    except ENDED:
+        return True
+    except modal.exception.Error:
         raise
     except Exception:
-        return True
+        return True  # what the job raised
     return True
 
 

@@ -187,7 +187,7 @@ def volumes(tmp_path, monkeypatch, client):
     """The two volumes, as folders of this machine; and the board of this backend, not of the last container's."""
     import modal_app
 
-    board = modal.Dict.from_name("embedding-jobs", create_if_missing=True, client=client)
+    board = modal.Dict.from_name("embedding-vectors-jobs", create_if_missing=True, client=client)
     monkeypatch.setattr(modal_app, "board", board)
 
     for name in ("VECTORS", "INPUTS"):
@@ -211,7 +211,7 @@ def workers(servicer, deployed):
 
     def work(*arguments):
         if not arguments:
-            return describe(engine, settings.model_id, Path(settings.model_id))
+            return describe(engine, settings.model_id)
         job, shard, folder = arguments
         embedded.append(shard.name)
         return embed_shard(engine, job, shard, folder), "ta-1", 1.0
