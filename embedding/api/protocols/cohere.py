@@ -157,7 +157,7 @@ def _task(input_type: str | None, named: str | None) -> str | None:
     """The one task that is asked for, in either of two places."""
     if input_type and named and ALIASES.get(input_type, input_type) != ALIASES.get(named, named):
         raise InvalidInput(("input_type",), "task", "is another than the one behind the model's name")
-    return input_type or named
+    return named if input_type is None else input_type
 
 
 def _texts(body: CohereEmbedRequest) -> tuple[str, Sequence[str]]:
