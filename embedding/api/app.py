@@ -21,7 +21,7 @@ from embedding.api.errors import CallerLeft, Errors, Refused
 from embedding.api.observer import MetricsObserver, observe
 from embedding.api.openapi import add_components
 from embedding.api.page import page_router
-from embedding.api.protocols import openai, predict
+from embedding.api.protocols import cohere, ollama, openai, predict, tei
 from embedding.api.protocols.models import known
 from embedding.api.protocols.options import check_defaults
 from embedding.model import Report, ServedEngine, Unsupported, load_engine
@@ -31,7 +31,13 @@ from embedding.telemetry.metrics import Metrics
 from embedding.telemetry.tracing import Tracer, tracer_from_environment
 
 DESCRIPTION = "Turns text into vectors. All but the page and the probes ask for the token."
-PROTOCOLS = (predict.PROTOCOL, openai.PROTOCOL)
+PROTOCOLS = (
+    predict.PROTOCOL,
+    openai.PROTOCOL,
+    cohere.PROTOCOL,
+    tei.PROTOCOL,
+    ollama.PROTOCOL,
+)
 # The headers that a page elsewhere may read.
 EXPOSED = (
     *("Retry-After", "Server-Timing", "WWW-Authenticate", "X-Dtype", "X-Model-Id", "X-Model-Revision"),

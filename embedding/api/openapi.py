@@ -26,6 +26,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     503: {"description": "Loading or stopping; come back after `Retry-After` seconds.", "headers": RETRY_AFTER},
     504: {"description": "The request missed its deadline."},
 }
+NAMED_MODEL_ERRORS = {**ERRORS, 404: {"description": "There is no such model here."}}
+"""The errors of protocols that know the model by its name."""
 
 
 def documented(

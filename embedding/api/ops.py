@@ -9,11 +9,14 @@ from fastapi import APIRouter, Query, Request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import PlainTextResponse, Response
 
+from embedding import __version__
 from embedding.api.openapi import SECURED, UNAUTHORIZED
+from embedding.api.protocols.models import served_name
 from embedding.model import EngineInfo
 from embedding.model.prompts import task_names
 from embedding.model.vectors import Vectors, cut, ranges_of
 from embedding.serving import NotReady
+from embedding.serving.tokenization import TOKENIZATION_THREADS
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 NOT_READY: dict[int | str, dict[str, Any]] = {503: {"description": "Not now; come back after `Retry-After` seconds."}}
@@ -66,12 +69,22 @@ async def info(
     """The model, what computes its vectors and how near they are to the reference, and the limits of a request.
 
     `int8_ranges` is what int8 and uint8 divide into steps; with `dimensions`, for vectors that are cut to so many.
+    It has all fields of Text Embeddings Inference, and some of its own.
     """
     service, settings = request.app.state.service, request.app.state.settings
     engine = _described(service.info)
     prompts = service.loaded.prompts
     return {
+        "served_model_name": served_name(request),
         "model_dtype": engine["precision"],
+        "model_type": {"embedding": {"pooling": engine["pooling"]}},
+        "auto_truncate": True,
+        "max_batch_tokens": service.limits.max_batch_tokens or service.loaded.batch_tokens,
+        "max_batch_requests": None,
+        "tokenization_workers": TOKENIZATION_THREADS,
+        "version": __version__,
+        "sha": None,
+        "docker_label": None,
         "max_client_batch_size": settings.max_client_batch,
         "max_concurrent_requests": settings.max_concurrent_requests,
         "max_body_bytes": settings.max_body_bytes,

@@ -35,6 +35,14 @@ class CheckedEngine:
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         return self._engine.decode(ids, skip_special)
 
+    def embed_tokens(self, text: TokenizedText) -> NDArray[np.float32]:
+        if not text.kept:
+            raise NoTokens([0])
+        vectors = self._engine.embed_tokens(text)
+        if not np.isfinite(vectors).all():
+            raise NotFinite([0])
+        return vectors
+
     def embed(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
         if empty := [index for index, text in enumerate(batch) if not text.kept]:
             raise NoTokens(empty)

@@ -49,28 +49,37 @@ class OnnxEncoder:
         self._check(batch)
         vectors = np.empty((len(batch), self.dimension), np.float32)
         lengths = np.ones((len(batch), 1), np.float32)
+        wanted = ["vectors", "lengths"] if self.manifest.normalizes else ["vectors"]
         for run in group_by_length([len(text) for text in batch]):
-            vectors[run], *told = self._run(self._session, self._table, [batch[i] for i in run])
+            vectors[run], *told = self._run(self._session, self._table, [batch[i] for i in run], wanted)
             lengths[run] = told[0] if told else 1
         return vectors, lengths
+
+    def embed_tokens(self, text: Text) -> np.ndarray:
+        """The encoder's own vector of each token of a text, (tokens, hidden size) in float32. Raises as `embed`."""
+        self._check([text])
+        (vectors,) = self._run(self._session, self._table, [text], ["tokens"])
+        return vectors
 
     def _trial(self, precision: str) -> float:
         """The median seconds of a short query through one layer, measured for a fraction of a second."""
         session, table = _session(self.folder / f"{precision}.trial.onnx", self.threads), Table(self.folder, precision)
         text = np.random.default_rng(0).integers(0, table.vocabulary_size, TRIAL_TOKENS).tolist()
-        self._run(session, table, [text])
+        self._run(session, table, [text], ["vectors"])
         seconds: list[float] = []
         end = time.perf_counter() + TRIAL_SECONDS
         while not seconds or time.perf_counter() < end:
             start = time.perf_counter()
-            self._run(session, table, [text])
+            self._run(session, table, [text], ["vectors"])
             seconds.append(time.perf_counter() - start)
         return median(seconds)
 
-    def _run(self, session: ort.InferenceSession, table: Table, texts: Sequence[Text]) -> list[np.ndarray]:
-        """What the graph gives; prepare/build.py describes it."""
+    def _run(
+        self, session: ort.InferenceSession, table: Table, texts: Sequence[Text], wanted: Sequence[str]
+    ) -> list[np.ndarray]:
+        """The `wanted` outputs of the graph; prepare/build.py describes them."""
         feed = ragged_batch(texts, table, self.manifest.pooling)
-        outputs: list[np.ndarray] = session.run(None, {node.name: feed[node.name] for node in session.get_inputs()})
+        outputs: list[np.ndarray] = session.run(wanted, {node.name: feed[node.name] for node in session.get_inputs()})
         return outputs
 
     def _check(self, batch: Sequence[Text]) -> None:

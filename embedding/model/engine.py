@@ -69,6 +69,8 @@ class EngineInfo:
     """Mean cosine to SentenceTransformer in float32, as measured when the model was prepared; None: it is that."""
     normalizes: bool = True
     """Whether the model brings its vectors to length 1."""
+    pooling: str | None = None
+    """How a text's vector is made of its tokens' vectors, as "mean" or "cls"; None where the model does not say."""
 
     def __str__(self) -> str:
         fidelity = "the reference" if self.fidelity is None else f"fidelity {self.fidelity:.4f}"
@@ -108,6 +110,12 @@ class ServedEngine(Engine, Protocol):
         """All tokens of `prompt + text`, with those that the model adds where `special` says so.
 
         Raises Unsupported where the model's tokenizer can't tell.
+        """
+
+    def embed_tokens(self, text: TokenizedText) -> NDArray[np.float32]:
+        """The encoder's own vector of each token that was kept, those of the prompt and special ones among them.
+
+        They are float32, (tokens, hidden size), neither pooled nor normalised. Raises TextError, and Unsupported.
         """
 
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:

@@ -50,6 +50,7 @@ class OnnxEngine:
             task_max_tokens=limits,
             fidelity=manifest.fidelity[self._encoder.precision].mean,
             normalizes=manifest.normalizes,
+            pooling=manifest.pooling,
         )
 
     def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[TokenizedText]:
@@ -63,6 +64,9 @@ class OnnxEngine:
 
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         return self._tokenizers["document"].decode(ids, skip_special)
+
+    def embed_tokens(self, text: TokenizedText) -> NDArray[np.float32]:
+        return self._encoder.embed_tokens(text.ids)
 
     def embed(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
         vectors, lengths = self._encoder.embed_with_lengths([text.ids for text in batch])

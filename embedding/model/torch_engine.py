@@ -80,6 +80,7 @@ class TorchEngine:
             max_tokens=least_limit(limits),
             task_max_tokens=limits,
             normalizes=bool(self._normalizers) and not self._model.truncate_dim,
+            pooling=_pooling(self._model),
         )
         self.calibration = self._calibrate()
 
@@ -94,6 +95,17 @@ class TorchEngine:
 
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         return self._fast_tokenizer("document").decode(ids, skip_special)
+
+    def embed_tokens(self, text: TokenizedText) -> NDArray[np.float32]:
+        encode = self._model.encode_query if text.task == "query" else self._model.encode_document
+        vectors: Any
+        try:
+            (vectors,) = encode(
+                [text.text], prompt=text.prompt, output_value="token_embeddings", convert_to_numpy=False
+            )
+        except KeyError:
+            raise Unsupported("the model has no vector for each token") from None
+        return np.asarray(vectors.float().cpu().numpy(), np.float32)
 
     def embed(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
         if unknown := [i for i, text in enumerate(batch) if text.ids and max(text.ids) >= self._vocabulary[text.task]]:
@@ -207,6 +219,11 @@ def _left_out(modules: Sequence[Any]) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _pooling(model: "SentenceTransformer") -> str | None:
+    modes = [str(module.pooling_mode) for module in model if hasattr(module, "pooling_mode")]
+    return modes[0] if modes else None
 
 
 def _limit(module: Any, task: Task) -> int | None:

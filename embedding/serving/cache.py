@@ -59,7 +59,8 @@ class Cache:
 
 
 class Keys:
-    """A key for all that changes a text's vector: the text, its task, prompt and title, and normalisation.
+    """A key for all that changes a text's vector: the text, its task, prompt and title, normalisation, and which
+    end of it stays where it is too long.
 
     What is done to a vector afterwards, as a cut or fewer bits, is no part of it.
 
@@ -70,12 +71,18 @@ class Keys:
         self._secret = os.urandom(32)
 
     def of(
-        self, texts: Sequence[str], task: Task, prompt: str | None, titles: Sequence[str] = (), normalize: bool = True
+        self,
+        texts: Sequence[str],
+        task: Task,
+        prompt: str | None,
+        titles: Sequence[str] = (),
+        normalize: bool = True,
+        keep_end: bool = False,
     ) -> list[bytes]:
         """The keys of texts under a task's prompt, or under `prompt`, each with its title where there are titles."""
         before = blake2b(key=self._secret, digest_size=KEY_BYTES)
         words = f"{-1 if prompt is None else len(prompt)} {prompt or ''}"
-        before.update(f"{task} {normalize} {words}".encode(errors="surrogatepass"))
+        before.update(f"{task} {normalize} {keep_end} {words}".encode(errors="surrogatepass"))
         titled = zip(texts, titles or repeat(""), strict=bool(titles))
         return [_digest(before.copy(), text, title) for text, title in titled]
 

@@ -2,15 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from embedding.model import Engine, TextError, TextTooLong, TokenizedText
+from embedding.model import ServedEngine, TextError, TextTooLong, Token, TokenizedText
 from embedding.serving.admission import Admission, Size
 from embedding.serving.cache import Cache, Embedded, Keys
-from embedding.serving.errors import DeadlineExceeded, Draining
+from embedding.serving.errors import DeadlineExceeded, Draining, TooLarge
 from embedding.serving.limits import Limits
 from embedding.serving.observer import Observer, Timings
 from embedding.serving.queue import Job, Reading, Request
@@ -18,6 +20,8 @@ from embedding.serving.scheduler import FINEST_TURN, Scheduler, Vectors
 from embedding.serving.tokenization import Tokenization
 
 PROBE = "Is the engine well?"
+MAX_TOKEN_VECTORS = 8192
+"""Tokens whose vectors one answer gives: of 768 numbers they take 70 MB as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class Embeddings:
 class Pipeline:
     """Embeds the texts of many requests with one engine. Belongs to one event loop."""
 
-    def __init__(self, engine: Engine, limits: Limits, observer: Observer) -> None:
+    def __init__(self, engine: ServedEngine, limits: Limits, observer: Observer) -> None:
         self.cache = Cache(limits.cache_bytes)
         self.scheduler = Scheduler(
             engine.embed,
@@ -54,6 +58,7 @@ class Pipeline:
         )
         self.admission = Admission(limits, self.scheduler, engine.info.max_tokens, observer)
         self._tokenization = Tokenization(engine, self._finish)
+        self._engine = engine
         self._dimension = engine.info.dimension
         self._timeout = limits.request_timeout
         self._observer = observer
@@ -63,7 +68,7 @@ class Pipeline:
     async def embed(self, texts: Sequence[str], reading: Reading, titles: Sequence[str], truncate: bool) -> Embeddings:
         """The vectors of `texts`; see `Service.embed`."""
         start = time.perf_counter()
-        keys = self._keys.of(texts, reading.task, reading.prompt, titles, reading.normalize)
+        keys = self._keys.of(texts, reading.task, reading.prompt, titles, reading.normalize, reading.keep_end)
         done = {key: entry for key in keys if (entry := self.cache.get(key))}
         hits = sum(key in done for key in keys)
         self._observer.cache(hits, len(keys) - hits)
@@ -82,6 +87,70 @@ class Pipeline:
             timings, len(texts), sum(tokens.kept for tokens in embeddings.tokens), embeddings.truncated
         )
         return embeddings
+
+    async def tokens(self, texts: Sequence[str], reading: Reading, special: bool) -> list[list[Token]]:
+        """The tokens of each text; see `Service.tokens`."""
+        prompt = reading.prompt or ""
+
+        def read() -> list[list[Token]]:
+            return [self._engine.tokens(text, reading.task, prompt, special) for text in texts]
+
+        async with self._admitted(texts):
+            return await self._tokenization.run(read)
+
+    async def decode(self, ids: Sequence[Sequence[int]], skip_special: bool) -> list[str]:
+        """The text of each list of ids; see `Service.decode`."""
+
+        def write() -> list[str]:
+            return [self._engine.decode(some, skip_special) for some in ids]
+
+        async with self._admitted(()):
+            return await self._tokenization.run(write)
+
+    async def embed_tokens(self, texts: Sequence[str], reading: Reading, truncate: bool) -> list[Vectors]:
+        """The vectors of each text's tokens; see `Service.embed_tokens`."""
+        async with self._admitted(texts):
+            read = await self._tokenization.run(partial(self._tokenization.read, texts, reading))
+            for index, result in enumerate(read):
+                if isinstance(result, Exception):
+                    raise _at(result, index)
+                if result.truncated and not truncate:
+                    raise TextTooLong(index, result.total, result.kept, result.at_least)
+            tokens = [result for result in read if isinstance(result, TokenizedText)]
+            if (total := sum(text.kept for text in tokens)) > MAX_TOKEN_VECTORS:
+                few = f"vectors of at most {MAX_TOKEN_VECTORS} tokens are given at once"
+                raise TooLarge(f"has {total} tokens, and {few}: send fewer texts")
+            vectors = []
+            for index, text in enumerate(tokens):
+                try:
+                    vectors.append(await self.scheduler.run(partial(self._engine.embed_tokens, text)))
+                except TextError as error:
+                    raise _at(error, index) from None
+            return vectors
+
+    @asynccontextmanager
+    async def _admitted(self, texts: Sequence[str]) -> AsyncIterator[None]:
+        """Room for a request that asks for something else than the vectors of `texts`, and its deadline."""
+        size = self.admission.enter(texts, [0] * len(texts))
+        try:
+            async with self._deadline():
+                yield
+        finally:
+            self.admission.tokenized(size)
+            self.admission.leave()
+
+    @asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        """Raises DeadlineExceeded once a request has taken too long; and counts that, or that its caller left."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                yield
+        except TimeoutError:
+            self._observer.expired()
+            raise DeadlineExceeded(f"took more than {self._timeout:g} s (REQUEST_TIMEOUT), and was given up") from None
+        except asyncio.CancelledError:
+            self._observer.abandoned()
+            raise
 
     def close(self) -> None:
         """Drop what waits; what is under way ends by itself."""
@@ -107,7 +176,7 @@ class Pipeline:
         self._jobs |= new
         request = Request([self._jobs[key] for key in missing], asyncio.get_running_loop().create_future())
         try:
-            async with asyncio.timeout(self._timeout):
+            async with self._deadline():
                 await self._tokenize(list(new.values()), request, size, reading)
                 tokenized = time.perf_counter()
                 _raise_error(request, keys)
@@ -118,12 +187,6 @@ class Pipeline:
                 self.scheduler.submit(request)
                 await request.done
                 _raise_error(request, keys)
-        except TimeoutError:
-            self._observer.expired()
-            raise DeadlineExceeded(f"took more than {self._timeout:g} s (REQUEST_TIMEOUT), and was given up") from None
-        except asyncio.CancelledError:
-            self._observer.abandoned()
-            raise
         finally:
             self._leave(request)
         for job in request.jobs:
@@ -180,5 +243,9 @@ def _raise_error(request: Request, keys: Sequence[bytes]) -> None:
     errors = {job.key: job.error for job in request.jobs if job.error}
     for index, key in enumerate(keys if errors else ()):
         if error := errors.get(key):
-            # Anew, for several requests may raise it.
-            raise type(error)([index]) if isinstance(error, TextError) else type(error)(*error.args)
+            raise _at(error, index)
+
+
+def _at(error: Exception, index: int) -> Exception:
+    """The error anew, for several requests may raise it, with the place of its text in the request."""
+    return type(error)([index]) if isinstance(error, TextError) else type(error)(*error.args)

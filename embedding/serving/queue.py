@@ -23,6 +23,8 @@ class Reading:
     """Words before each text; None: the task's own prompt."""
     normalize: bool = True
     """False: vectors as they are before the model's own normalisation."""
+    keep_end: bool = False
+    """Cut a text beyond the model's limit at its start."""
 
 
 @dataclass(eq=False, slots=True)

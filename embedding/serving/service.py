@@ -6,13 +6,14 @@ from concurrent.futures import Future
 
 import numpy as np
 
-from embedding.model import EngineInfo, Report, ServedEngine, Task
+from embedding.model import EngineInfo, Report, ServedEngine, Task, Token
 from embedding.model.machine import yield_to_others
 from embedding.serving.errors import Draining, NotReady
 from embedding.serving.limits import Limits
 from embedding.serving.observer import Cause, Observer, Timings
 from embedding.serving.pipeline import Embeddings, Pipeline
 from embedding.serving.queue import Reading
+from embedding.serving.scheduler import Vectors
 
 
 class Service:
@@ -103,30 +104,60 @@ class Service:
         prompt: str | None = None,
         titles: Sequence[str] = (),
         normalize: bool = True,
+        keep_end: bool = False,
     ) -> Embeddings:
         """The vectors of `texts` under the task's prompt, or under `prompt`, each with its title if there are `titles`.
 
-        Where `normalize` is false, they are as they are before the model's own normalisation.
+        Where `normalize` is false, they are as they are before the model's own normalisation. Where
+        `keep_end` is true, a text beyond the model's limit is cut at its start.
 
         Raises NotReady, Draining, Overloaded and EngineFailed (all Unavailable), TooLarge, DeadlineExceeded;
         TextTooLong where a text would be cut and `truncate` is false; and TextError for the first text that alone
         gets no vector: NoTokens, NotFinite or TextFailed.
         """
-        engine = self.loaded
-        if self._closed:
-            raise self._refusal("draining", Draining("the service is stopping"))
-        assert self._pipeline is not None
-        if self._pipeline.scheduler.hung:
-            raise self._refusal("not_ready", NotReady("the model does not answer"))
+        pipeline = self._open()
         if not texts:
-            return Embeddings(np.empty((0, engine.info.dimension), np.float32), (), Timings(), 0)
-        return await self._pipeline.embed(texts, Reading(task, prompt, normalize), titles, truncate)
+            return Embeddings(np.empty((0, self.info.dimension), np.float32), (), Timings(), 0)
+        return await pipeline.embed(texts, Reading(task, prompt, normalize, keep_end), titles, truncate)
+
+    async def embed_tokens(
+        self, texts: Sequence[str], task: Task, *, truncate: bool, prompt: str | None, keep_end: bool
+    ) -> list[Vectors]:
+        """The encoder's own vector of each token of each text: (tokens, hidden size), neither pooled nor normalised.
+
+        Raises what `embed` raises, and Unsupported.
+        """
+        return await self._open().embed_tokens(texts, Reading(task, prompt, keep_end=keep_end), truncate)
+
+    async def tokens(self, texts: Sequence[str], task: Task, prompt: str, special: bool) -> list[list[Token]]:
+        """All tokens of each text under `prompt`, with those that the model adds where `special` is true.
+
+        Raises Unavailable, DeadlineExceeded, and Unsupported.
+        """
+        return await self._open().tokens(texts, Reading(task, prompt), special)
+
+    async def decode(self, ids: Sequence[Sequence[int]], skip_special: bool) -> list[str]:
+        """The text that has these tokens, for each list of ids.
+
+        Raises Unavailable, DeadlineExceeded, Unsupported, and ValueError for an id that is no token's.
+        """
+        return await self._open().decode(ids, skip_special)
 
     def close(self) -> None:
         """Drop what waits; an engine call under way ends by itself."""
         self._closed = True
         if self._pipeline:
             self._pipeline.close()
+
+    def _open(self) -> Pipeline:
+        """The way from text to vector, if a request would be let in now. Raises Unavailable."""
+        if self._pipeline is None:
+            raise self._refusal("not_ready", NotReady("the model is loading"))
+        if self._closed:
+            raise self._refusal("draining", Draining("the service is stopping"))
+        if self._pipeline.scheduler.hung:
+            raise self._refusal("not_ready", NotReady("the model does not answer"))
+        return self._pipeline
 
     def _refusal(self, cause: Cause, error: Exception) -> Exception:
         self.observer.rejected(cause)

@@ -6,22 +6,26 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from embedding.model import Engine, TextError, TokenizedText
 from embedding.model.machine import return_freed_memory, yield_to_others
 from embedding.model.prompts import prefix
+from embedding.model.truncation import keep_end
 from embedding.serving.errors import TextFailed
 from embedding.serving.queue import Job, Reading
 
 logger = logging.getLogger(__name__)
 
+TOKENIZATION_THREADS = 2
+"""One for short texts, one for long ones."""
 # Tokenizing this many characters takes less than handing them to a thread and back.
 AT_ONCE_CHARS = 1_000
 SHORT_CHARS = 16_000
 # Beyond, the C library keeps so much of what was freed that giving it back is worth the milliseconds.
 LARGE_CHARS = 200_000
 
+T = TypeVar("T")
 Results = list[TokenizedText | Exception]
 
 
@@ -70,6 +74,14 @@ class Tokenization:
         self._short.shutdown(wait=False, cancel_futures=True)
         self._long.shutdown(wait=False, cancel_futures=True)
 
+    async def run(self, work: Callable[[], T]) -> T:
+        """What `work` gives, in the thread of long texts."""
+        return await asyncio.get_running_loop().run_in_executor(self._long, work)
+
+    def read(self, texts: Sequence[str], reading: Reading) -> Results:
+        """The tokens of each text, or its error."""
+        return self._under("", texts, reading)
+
     def _tokenize(self, jobs: Sequence[Job], reading: Reading) -> Results:
         alike: dict[str, list[int]] = defaultdict(list)
         for index, job in enumerate(jobs):
@@ -99,6 +111,9 @@ class Tokenization:
             limit = self._engine.info.task_max_tokens[reading.task]
             prompt, cut = prefix(self._engine, reading.task, prompt, title, limit)
         tokens = self._engine.tokenize(texts, reading.task, prompt)
+        if reading.keep_end:
+            whole = zip(texts, tokens, strict=True)
+            tokens = [keep_end(self._engine, text, read, reading.task, prompt) for text, read in whole]
         if reading.normalize and not cut:
             return tokens
         # What a title is cut by counts as cut off its text.

@@ -1,7 +1,7 @@
 """What an answer's encoding costs: 1,000 vectors of 768 numbers, from the array to the body, beside float lists.
 
-`python -m tests.benchmarks.encoding` prints a row for each: CPU milliseconds, the median of turns that all take in turn, so
-that a neighbour slows all alike; how many times faster that is than float lists; and the body's size.
+`python -m tests.benchmarks.encoding` prints a row for each: CPU milliseconds, the median of many turns, taken in turn
+so that a neighbour slows all alike; how many times faster that is than float lists; and the body's size.
 """
 
 import time

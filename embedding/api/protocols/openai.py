@@ -43,7 +43,7 @@ Input = Annotated[
     str | list[str | int | list[int]],
     msgspec.Meta(
         description="a text, or a list of texts; token ids only where ACCEPT_TOKEN_IDS is set",
-        extra_json_schema={"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1, "maxItems": MAX_TEXTS}]},
+        extra_json_schema={"oneOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1, "maxItems": MAX_TEXTS}]},
     ),
 ]
 

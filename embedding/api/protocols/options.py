@@ -29,6 +29,8 @@ class Options:
     precisions: Sequence[OutputPrecision] = ("float32",)
     """All in which the numbers will be asked for, so that what can't be is refused before anything is computed."""
     truncate: bool = True
+    keep_end: bool = False
+    """A text beyond the model's limit is cut at its start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ def plan(options: Options, names: Names, texts: int, engine: ServedEngine, setti
     """What `options` mean for that many texts. Raises InvalidInput, naming the field."""
     info = engine.info
     titles = _titles(options, names, texts)
-    task = options.task or ("document" if any(titles) else settings.default_task)
+    default = "document" if any(titles) else settings.default_task
+    task = default if options.task is None else options.task
     prompt = _prompt(options, names, task, engine.prompts)
     if any(titles) and prompt.side != "document":
         raise InvalidInput((names.titles,), "title_of_a_query", "belongs to a document: set its task to 'document'")

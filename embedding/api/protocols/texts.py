@@ -98,6 +98,7 @@ async def embed(request: Request, texts: str | Sequence[str], options: Options, 
         prompt=asked.prompt.words,
         titles=asked.titles,
         normalize=not asked.raw,
+        keep_end=options.keep_end,
     )
     try:
         embeddings = await while_connected(request, work)
