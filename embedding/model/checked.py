@@ -43,6 +43,12 @@ class CheckedEngine:
             raise NotFinite([0])
         return vectors
 
+    def embed_spans(self, text: TokenizedText, spans: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+        vectors = self._engine.embed_spans(text, spans)
+        if not np.isfinite(vectors).all():
+            raise NotFinite([0])
+        return vectors
+
     def embed(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
         if empty := [index for index, text in enumerate(batch) if not text.kept]:
             raise NoTokens(empty)

@@ -118,6 +118,12 @@ class ServedEngine(Engine, Protocol):
         They are float32, (tokens, hidden size), neither pooled nor normalised. Raises TextError, and Unsupported.
         """
 
+    def embed_spans(self, text: TokenizedText, spans: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+        """A vector for each of a text's spans of tokens, which are read together and pooled apart: (spans, dimension).
+
+        Raises TextError, and Unsupported where the model does not pool by the mean.
+        """
+
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         """The text that has these tokens. Raises Unsupported, and ValueError for an id that is no token's."""
 
