@@ -21,7 +21,7 @@ WORDS_BEYOND_SCHEMA = {
     "belongs to sentences",
     "has an id that is no token's",
 }
-BEYOND_SCHEMA = {"titles", "title_of_a_query", "no_ranges", "task", "92.0", *WORDS_BEYOND_SCHEMA}
+BEYOND_SCHEMA = {"chunks", "titles", "title_of_a_query", "no_ranges", "task", "92.0", *WORDS_BEYOND_SCHEMA}
 quick = settings(
     max_examples=60,
     deadline=None,

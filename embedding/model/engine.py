@@ -103,8 +103,9 @@ class Engine(Protocol):
 class ServedEngine(Engine, Protocol):
     """What `load_engine` gives: an engine that also says what protocols ask for beside vectors."""
 
-    calibration: NDArray[np.float32]
-    """Vectors of sample texts, (texts, dimension): what is known of the range of each number."""
+    @property
+    def calibration(self) -> NDArray[np.float32]:
+        """Vectors of sample texts, (texts, dimension): what is known of the range of each number."""
 
     def tokens(self, text: str, task: Task, prompt: str = "", special: bool = True) -> list[Token]:
         """All tokens of `prompt + text`, with those that the model adds where `special` says so.

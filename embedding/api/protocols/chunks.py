@@ -68,7 +68,7 @@ def _sizes(chunking: Chunking, asked: Plan, engine: ServedEngine) -> tuple[int |
         size = max(least, most // LATE_SHARE)
     if size is not None and not least <= size <= (most or size):
         bound = f"{least} or more" if most is None else f"{least} to {most}"
-        raise InvalidInput(("chunk_tokens",), "range", f"must be {bound}, the prompt included")
+        raise InvalidInput(("chunk_tokens",), "chunks", f"must be {bound}, the prompt included")
     if chunking.overlap is not None and size is not None and chunking.overlap > size // 2:
-        raise InvalidInput(("chunk_overlap",), "range", f"must be at most {size // 2}, half of a window")
+        raise InvalidInput(("chunk_overlap",), "chunks", f"must be at most {size // 2}, half of a window")
     return size, (size or 0) // 8 if chunking.overlap is None else chunking.overlap
