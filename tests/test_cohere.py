@@ -27,7 +27,8 @@ def embed(gemma: httpx.Client) -> Any:
     name = gemma.get("/api/tags").json()["models"][0]["name"]
 
     def embed(path: str = "/v2/embed", **more: object) -> httpx.Response:
-        return gemma.post(path, json={"model": name, **QUERY, **more})
+        body = {"model": name, **QUERY, **more}
+        return gemma.post(path, json={**body, "model": body["model"].replace("NAME", name)})
 
     return embed
 
@@ -42,7 +43,7 @@ def vectors(answer: httpx.Response, kind: str = "float") -> np.ndarray:
     [
         ("search_query", "task: search result | query: "),
         ("search_document", "title: none | text: "),
-        ("classification", "task: classification | query: "),
+        ("classification", "task: kind of text | query: "),
         ("clustering", "task: clustering | query: "),
         (None, "task: search result | query: "),
     ],
@@ -138,6 +139,7 @@ def test_a_long_text_is_cut_at_the_end_that_the_caller_names(embed: Any) -> None
         ({"images": ["data:image/png;base64,"]}, "images"),
         ({"texts": None, "inputs": [{"content": [{"type": "image_url", "image_url": {"url": ""}}]}]}, "inputs[0]"),
         ({"inputs": [{"content": [{"type": "text", "text": "x"}]}]}, "inputs"),
+        ({"model": "NAME:document"}, "input_type is another"),
         ({"colour": "red"}, "colour"),
     ],
 )

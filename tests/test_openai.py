@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
+from embedding.api.app import create_service
+from embedding.settings import Settings, SettingsError
 from tests.live import live
 from tests.tiny_gemma import DIMENSION, PROMPTS
 
@@ -230,3 +232,19 @@ def test_pages_of_other_origins_are_not(chosen: httpx.Client, gemma: httpx.Clien
             server.post("/predict", json={"query": "x"}, headers={"Origin": origin}),
         ):
             assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.mark.parametrize(("option", "value"), [("default_task", "walrus"), ("default_dimensions", DIMENSION + 1)])
+def test_a_default_that_the_model_can_t_have_ends_the_start(
+    tiny_gemma: Path, prepared_gemma: Path, option: str, value: Any
+) -> None:
+    service = create_service(Settings.read(model_id=str(tiny_gemma), precision="float32", **{option: value}))
+
+    with pytest.raises(SettingsError, match=option.upper()):
+        service.load_now()
+
+
+@pytest.mark.parametrize("origins", ["example.org", "https://example.org/", "https://a.org, ftp://b.org"])
+def test_what_is_no_origin_is_no_option(origins: str) -> None:
+    with pytest.raises(SettingsError, match="CORS_ORIGINS"):
+        Settings.read(cors_origins=origins)

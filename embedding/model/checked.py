@@ -17,11 +17,14 @@ class CheckedEngine:
         self.info: EngineInfo = engine.info
         self.batch_tokens = engine.batch_tokens
         self.parallel_calls = engine.parallel_calls
-        self.calibration = engine.calibration
 
     @property
     def prompts(self) -> Mapping[str, str | None]:
         return self._engine.prompts
+
+    @property
+    def calibration(self) -> NDArray[np.float32]:
+        return self._engine.calibration
 
     def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[TokenizedText]:
         return self._engine.tokenize(texts, task, prompt)
@@ -39,6 +42,12 @@ class CheckedEngine:
         if not text.kept:
             raise NoTokens([0])
         vectors = self._engine.embed_tokens(text)
+        if not np.isfinite(vectors).all():
+            raise NotFinite([0])
+        return vectors
+
+    def embed_spans(self, text: TokenizedText, spans: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+        vectors = self._engine.embed_spans(text, spans)
         if not np.isfinite(vectors).all():
             raise NotFinite([0])
         return vectors

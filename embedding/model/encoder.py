@@ -55,6 +55,20 @@ class OnnxEncoder:
             lengths[run] = told[0] if told else 1
         return vectors, lengths
 
+    def embed_spans(self, text: Text, spans: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+        """As `embed_with_lengths`, for spans of a text's tokens: read together, and each pooled apart by its mean.
+
+        Late chunking: Günther et al. 2024, https://arxiv.org/abs/2409.04701.
+        """
+        self._check([text])
+        weights = np.zeros((len(spans), len(text)), np.float32)
+        for row, (begin, end) in zip(weights, spans, strict=True):
+            row[begin:end] = 1 / (end - begin)
+        feed = {**ragged_batch([text], self._table, self.manifest.pooling), "pooling_weights": weights}
+        wanted = ["vectors", "lengths"] if self.manifest.normalizes else ["vectors"]
+        vectors, *told = self._session.run(wanted, {node.name: feed[node.name] for node in self._session.get_inputs()})
+        return vectors, told[0] if told else np.ones((len(spans), 1), np.float32)
+
     def embed_tokens(self, text: Text) -> np.ndarray:
         """The encoder's own vector of each token of a text, (tokens, hidden size) in float32. Raises as `embed`."""
         self._check([text])

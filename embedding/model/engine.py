@@ -103,8 +103,9 @@ class Engine(Protocol):
 class ServedEngine(Engine, Protocol):
     """What `load_engine` gives: an engine that also says what protocols ask for beside vectors."""
 
-    calibration: NDArray[np.float32]
-    """Vectors of sample texts, (texts, dimension): what is known of the range of each number."""
+    @property
+    def calibration(self) -> NDArray[np.float32]:
+        """Vectors of sample texts, (texts, dimension): what is known of the range of each number."""
 
     def tokens(self, text: str, task: Task, prompt: str = "", special: bool = True) -> list[Token]:
         """All tokens of `prompt + text`, with those that the model adds where `special` says so.
@@ -116,6 +117,12 @@ class ServedEngine(Engine, Protocol):
         """The encoder's own vector of each token that was kept, those of the prompt and special ones among them.
 
         They are float32, (tokens, hidden size), neither pooled nor normalised. Raises TextError, and Unsupported.
+        """
+
+    def embed_spans(self, text: TokenizedText, spans: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+        """A vector for each of a text's spans of tokens, which are read together and pooled apart: (spans, dimension).
+
+        Raises TextError, and Unsupported where the model does not pool by the mean.
         """
 
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from embedding.model.encoder import OnnxEncoder
 from embedding.model.engine import EngineInfo, Task, Token, TokenizedText, least_limit
+from embedding.model.errors import NO_SPANS, Unsupported
 from embedding.model.fetch.manifest import CALIBRATION, Manifest, read_manifest
 from embedding.model.tokenizer import load_tokenizers
 
@@ -67,6 +68,12 @@ class OnnxEngine:
 
     def embed_tokens(self, text: TokenizedText) -> NDArray[np.float32]:
         return self._encoder.embed_tokens(text.ids)
+
+    def embed_spans(self, text: TokenizedText, spans: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+        if self.info.pooling != "mean":
+            raise Unsupported(NO_SPANS)
+        vectors, lengths = self._encoder.embed_spans(text.ids, spans)
+        return vectors if text.normalize else vectors * lengths
 
     def embed(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
         vectors, lengths = self._encoder.embed_with_lengths([text.ids for text in batch])

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedding.model.engine import EngineInfo, Task, Token, TokenizedText, least_limit
-from embedding.model.errors import UnknownPrecision, UnknownToken, Unsupported
+from embedding.model.errors import NO_SPANS, UnknownPrecision, UnknownToken, Unsupported
 from embedding.model.fetch.content import content_digest, snapshot_commit
 from embedding.model.machine import available_cores
 from embedding.model.matryoshka import matryoshka_dimensions
@@ -106,6 +106,35 @@ class TorchEngine:
         except KeyError:
             raise Unsupported("the model has no vector for each token") from None
         return np.asarray(vectors.float().cpu().numpy(), np.float32)
+
+    def embed_spans(self, text: TokenizedText, spans: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+        """The encoder reads the text once; from the pooling on, each span is a text of its own."""
+        pooling = next((module for module in self._model if hasattr(module, "pooling_mode")), None)
+        if pooling is None or self.info.pooling != "mean":
+            raise Unsupported(NO_SPANS)
+
+        def split(_module: Any, inputs: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any]]:
+            features = inputs[0]
+            if features["token_embeddings"].shape[1] != text.kept:
+                raise Unsupported(NO_SPANS)
+            masks = features["attention_mask"].new_zeros((len(spans), text.kept))
+            for mask, (begin, end) in zip(masks, spans, strict=True):
+                mask[begin:end] = 1
+            tokens = features["token_embeddings"].expand(len(spans), -1, -1)
+            return ({**features, "token_embeddings": tokens, "attention_mask": masks},)
+
+        def keep(_module: Any, _inputs: Any, features: dict[str, Any]) -> None:
+            kept.append(features["sentence_embedding"].float().cpu().numpy())
+
+        kept: list[NDArray[np.float32]] = []
+        hooks = [pooling.register_forward_pre_hook(split), list(self._model)[-1].register_forward_hook(keep)]
+        try:
+            with _left_out([] if text.normalize else self._normalizers):
+                self._encode([text.text], text.task, text.prompt)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return kept[0][:, : self.info.dimension]
 
     def embed(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
         if unknown := [i for i, text in enumerate(batch) if text.ids and max(text.ids) >= self._vocabulary[text.task]]:

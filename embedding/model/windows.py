@@ -1,5 +1,6 @@
 """Cuts a text that the model can't read whole into overlapping windows, on the boundaries of its tokens."""
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embedding.model.engine import Engine, Task, TokenizedText
+from embedding.model.engine import Engine, ServedEngine, Task, TokenizedText
+from embedding.model.errors import TextTooLong
 from embedding.model.prompts import prefix
 
+LEAST_ROOM = 8
+"""Tokens that a window must have room for, beside its prompt."""
 # Characters tokenized at a time, so that a book takes no more memory than an article.
 BLOCK = 200_000
 
@@ -99,6 +103,29 @@ class Cutter:
                 return windows, max(1, read.total - (self._size or 0))
             windows.append(Window(i, j, read))
         return windows, 0
+
+
+def read_whole(
+    engine: ServedEngine, text: str, windows: Sequence[Window]
+) -> tuple[TokenizedText, list[tuple[int, int]]]:
+    """The text of `windows` as the model reads it whole, under their prompt, and the tokens of each window in that.
+
+    Raises TextTooLong where the model can't read it at once, and Unsupported.
+    """
+    task, prompt = windows[0].tokens.task, windows[0].tokens.prompt
+    (whole,) = engine.tokenize([text], task, prompt)
+    if whole.truncated:
+        raise TextTooLong(0, whole.total, whole.kept, whole.at_least)
+    tokens = engine.tokens(text, task, prompt or "")
+    own = [(token.start, place) for place, token in enumerate(tokens) if token.start is not None]
+    starts, places = [start for start, _ in own], [place for _, place in own]
+    spans = []
+    for window in windows:
+        first, after = bisect_left(starts, window.start), bisect_left(starts, window.end)
+        # A window may begin inside of a token that the whole text has there.
+        first = min(first, len(own) - 1) if first < after else max(0, first - 1)
+        spans.append((places[first], places[max(after - 1, first)] + 1))
+    return whole, spans
 
 
 class _Pieces:

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from embedding.model import ServedEngine, TextError, TextTooLong, Token, TokenizedText
+from embedding.model.windows import Cutter, Window, read_whole
 from embedding.serving.admission import Admission, Size
 from embedding.serving.cache import Cache, Embedded, Keys
 from embedding.serving.errors import DeadlineExceeded, Draining, TooLarge
@@ -68,15 +69,61 @@ class Pipeline:
 
     async def embed(self, texts: Sequence[str], reading: Reading, titles: Sequence[str], truncate: bool) -> Embeddings:
         """The vectors of `texts`; see `Service.embed`."""
-        start = time.perf_counter()
         keys = self._keys.of(texts, reading.task, reading.prompt, titles, reading.normalize, reading.keep_end)
+        titled = zip(keys, texts, titles or [""] * len(texts), strict=True)
+        return await self._embed([Job(key, text, title) for key, text, title in titled], reading, truncate)
+
+    async def cut(
+        self, texts: Sequence[str], titles: Sequence[str], reading: Reading, size: int | None, overlap: int
+    ) -> list[list[Window]]:
+        """The windows of each text; see `Service.cut`."""
+        cutter = Cutter(self._engine, size, overlap, reading.task, reading.prompt)
+        async with self._admitted(texts):
+            return await self._tokenization.run(partial(cutter.windows, titles or [""] * len(texts), texts))
+
+    async def embed_windows(self, windows: Sequence[Window], reading: Reading) -> Embeddings:
+        """The vectors of windows, each read for itself; see `Service.embed_windows`."""
+        jobs = []
+        for window in windows:
+            tokens = replace(window.tokens, normalize=reading.normalize)
+            (key,) = self._keys.of([tokens.text], tokens.task, tokens.prompt, normalize=reading.normalize)
+            jobs.append(Job(key, "", tokens=tokens))
+        return await self._embed(jobs, reading, truncate=True)
+
+    async def embed_windows_late(
+        self, texts: Sequence[str], cut: Sequence[Sequence[Window]], reading: Reading
+    ) -> Embeddings:
+        """The vectors of each text's windows, the text read whole; see `Service.embed_windows_late`."""
+        start = time.perf_counter()
+        vectors, read, engine_seconds = [], [], 0.0
+        async with self._admitted(texts):
+            for index, (text, windows) in enumerate(zip(texts, cut, strict=True)):
+                try:
+                    whole, spans = await self._tokenization.run(partial(read_whole, self._engine, text, windows))
+                    whole = replace(whole, normalize=reading.normalize)
+                    began = time.perf_counter()
+                    vectors.append(await self.scheduler.run(partial(self._engine.embed_spans, whole, spans)))
+                    engine_seconds += time.perf_counter() - began
+                    read.append(whole)
+                except TextTooLong as error:
+                    raise error.at(index) from None
+                except TextError as error:
+                    raise _at(error, index) from None
+        total = time.perf_counter() - start
+        timings = Timings(0.0, max(0.0, total - engine_seconds), engine_seconds, total)
+        self._observer.finished(timings, len(texts), sum(tokens.kept for tokens in read), 0)
+        return Embeddings(np.concatenate(vectors), read, timings, 0)
+
+    async def _embed(self, jobs: Sequence[Job], reading: Reading, truncate: bool) -> Embeddings:
+        """The vectors of new jobs, in their order."""
+        start = time.perf_counter()
+        keys = [job.key for job in jobs]
         done = {key: entry for key in keys if (entry := self.cache.get(key))}
         hits = sum(key in done for key in keys)
         self._observer.cache(hits, len(keys) - hits)
         timings = Timings()
         if hits < len(keys):
-            titled = zip(keys, texts, titles or [""] * len(texts), strict=True)
-            missing = {key: Job(key, text, title) for key, text, title in titled if key not in done}
+            missing = {job.key: job for job in jobs if job.key not in done}
             timings = await self._compute(missing, keys, done, reading, truncate)
         elif not truncate:
             _refuse_cut(keys, {key: entry.tokens for key, entry in done.items()})
@@ -85,7 +132,7 @@ class Pipeline:
             np.stack([done[key].vector for key in keys]), [done[key].tokens for key in keys], timings, hits
         )
         self._observer.finished(
-            timings, len(texts), sum(tokens.kept for tokens in embeddings.tokens), embeddings.truncated
+            timings, len(jobs), sum(tokens.kept for tokens in embeddings.tokens), embeddings.truncated
         )
         return embeddings
 
@@ -201,7 +248,7 @@ class Pipeline:
         """Tokenize the new jobs, and wait until all jobs of the request have their tokens or an error."""
         for job in request.jobs:
             job.requests.append(request)
-        work = self._tokenization.start(new, reading)
+        work = self._tokenization.start([job for job in new if job.tokens is None], reading)
         if work is None:
             self.admission.tokenized(size)
         else:

@@ -8,6 +8,7 @@ import numpy as np
 
 from embedding.model import EngineInfo, Report, ServedEngine, Task, Token
 from embedding.model.machine import yield_to_others
+from embedding.model.windows import Window
 from embedding.serving.errors import Draining, NotReady
 from embedding.serving.limits import Limits
 from embedding.serving.observer import Cause, Observer, Timings
@@ -119,6 +120,35 @@ class Service:
         if not texts:
             return Embeddings(np.empty((0, self.info.dimension), np.float32), (), Timings(), 0)
         return await pipeline.embed(texts, Reading(task, prompt, normalize, keep_end), titles, truncate)
+
+    async def cut(
+        self,
+        texts: Sequence[str],
+        task: Task,
+        *,
+        prompt: str | None,
+        titles: Sequence[str],
+        size: int | None,
+        overlap: int,
+    ) -> list[list[Window]]:
+        """The windows of each text, of at most `size` tokens, as `embedding.model.windows.Cutter` makes them.
+
+        Raises Unavailable and DeadlineExceeded.
+        """
+        return await self._open().cut(texts, titles, Reading(task, prompt), size, overlap)
+
+    async def embed_windows(self, windows: Sequence[Window], task: Task, *, normalize: bool) -> Embeddings:
+        """The vectors of windows, each read for itself. Raises what `embed` raises, but for TextTooLong."""
+        return await self._open().embed_windows(windows, Reading(task, normalize=normalize))
+
+    async def embed_windows_late(
+        self, texts: Sequence[str], cut: Sequence[Sequence[Window]], task: Task, *, normalize: bool
+    ) -> Embeddings:
+        """The vectors of each text's windows, one after the other, each text read whole (late chunking).
+
+        The tokens are those of the texts. Raises what `embed` raises, and Unsupported.
+        """
+        return await self._open().embed_windows_late(texts, cut, Reading(task, normalize=normalize))
 
     async def embed_tokens(
         self, texts: Sequence[str], task: Task, *, truncate: bool, prompt: str | None, keep_end: bool

@@ -48,7 +48,10 @@ def environment(
         none=reference.encode(TEXTS, prompt=""),
     )
     options = {"model_id": str(tiny_gemma), "precision": "float32"}
-    with live(**options, served_model_name=DEFAULT_MODEL) as named, live(**options, served_model_name="*") as any_name:
+    with (
+        live(**options, served_model_name=DEFAULT_MODEL.split("/")[1]) as named,
+        live(**options, served_model_name="*") as any_name,
+    ):
         yield {
             **{name: value for name, value in os.environ.items() if name in KEPT},
             "EMBEDDING_URL": str(named.base_url).rstrip("/"),
@@ -57,6 +60,7 @@ def environment(
             "REFERENCE": str(file),
             "CLIENTS": str(CLIENTS),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else it asks the internet
         }
 
 

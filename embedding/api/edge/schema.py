@@ -1,7 +1,7 @@
 """JSON bodies, checked against their type while they are parsed, so that the first thing wrong ends it."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
@@ -28,16 +28,18 @@ BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 class JsonBody(Generic[T]):
     """A body of type `kind`, a msgspec.Struct. `expects` says in words what its fields must be, where that is clearer;
-    under `name[]` what a list's elements must be.
+    under `name[]` what a list's elements must be. A field that is there twice is refused, but for those in `nested`,
+    which an object inside the body may have too.
 
     Time and memory are bounded by the body's size: parsing takes some milliseconds a megabyte, wrong or right.
     """
 
-    def __init__(self, kind: type[T], expects: Mapping[str, str] | None = None) -> None:
+    def __init__(self, kind: type[T], expects: Mapping[str, str] | None = None, nested: Collection[str] = ()) -> None:
         self.kind = kind
         self.expects = expects or {}
         self._decoder = msgspec.json.Decoder(kind)
-        self._names = [field.encode_name for field in msgspec.structs.fields(kind)]
+        names = [field.encode_name for field in msgspec.structs.fields(kind)]
+        self._names = [name for name in names if name not in nested]
 
     def parse(self, content: bytes | bytearray) -> T:
         """The body. Raises InvalidInput, naming the field."""

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from embedding.api.edge.schema import JsonBody
+from embedding.api.edge.schema import MAX_TEXTS, MODELS, TASKS, JsonBody
 from embedding.api.errors import InvalidInput, Problem, sentence
 from embedding.api.openapi import NAMED_MODEL_ERRORS, documented
 from embedding.api.protocols import Protocol
@@ -53,16 +53,17 @@ class Input(msgspec.Struct, forbid_unknown_fields=True):
 class CohereEmbedRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Texts to embed, each under the model's prompt for the type of input."""
 
-    model: Annotated[str | None, msgspec.Meta(description="a name of the model; by default the one that is served")] = (
-        None
-    )
+    model: Annotated[
+        Annotated[str, msgspec.Meta(extra_json_schema={"enum": MODELS})] | None,
+        msgspec.Meta(description="a name of the model; by default the one that is served"),
+    ] = None
     texts: Annotated[Texts | None, msgspec.Meta(description="the texts")] = None
     inputs: Annotated[
-        Annotated[list[Input], msgspec.Meta(min_length=1)] | None,
+        Annotated[list[Input], msgspec.Meta(min_length=1, extra_json_schema={"maxItems": MAX_TEXTS})] | None,
         msgspec.Meta(description="the texts, in Cohere's other form"),
     ] = None
     input_type: Annotated[
-        str | None,
+        Annotated[str, msgspec.Meta(extra_json_schema={"anyOf": [{"enum": TASKS}, {"enum": [*ALIASES]}]})] | None,
         msgspec.Meta(
             description="search_query, search_document, classification, clustering, or another of the model's tasks; "
             "by default the task behind the model's name, else DEFAULT_TASK"
@@ -156,7 +157,7 @@ def _task(input_type: str | None, named: str | None) -> str | None:
     """The one task that is asked for, in either of two places."""
     if input_type and named and ALIASES.get(input_type, input_type) != ALIASES.get(named, named):
         raise InvalidInput(("input_type",), "task", "is another than the one behind the model's name")
-    return input_type or named
+    return named if input_type is None else input_type
 
 
 def _texts(body: CohereEmbedRequest) -> tuple[str, Sequence[str]]:

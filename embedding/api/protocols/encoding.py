@@ -27,7 +27,8 @@ def accepted_type(request: Request) -> str:
     anything = max(likes.get("*/*", 0.0), likes.get("application/*", 0.0))
 
     def liking(kind: str) -> tuple[float, bool]:
-        return likes.get(kind, anything if kind == JSON else 0.0), kind in likes
+        quality = likes.get(kind, anything if kind == JSON else 0.0)
+        return quality, quality > 0 and kind in likes
 
     return max((JSON, NPY, BYTES), key=liking)
 

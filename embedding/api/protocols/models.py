@@ -45,32 +45,34 @@ def _listed(state: State) -> list[str]:
 
 def known(state: State) -> Mapping[str, Any]:
     """What the OpenAPI document tells of the model, once it is loaded, and of the limits."""
-    limits = {MAX_TEXTS: state.settings.max_client_batch}
-    if not state.service.ready:
-        return limits
-    engine = state.service.loaded
-    return {**limits, DIMENSION: engine.info.dimension, TASKS: task_names(engine.prompts), MODELS: _listed(state)}
+    told: dict[str, Any] = {MAX_TEXTS: state.settings.max_client_batch}
+    if state.service.ready:
+        engine = state.service.loaded
+        told |= {DIMENSION: engine.info.dimension, TASKS: task_names(engine.prompts)}
+        if not _takes_any(state):
+            told[MODELS] = _listed(state)
+    return told
 
 
 def task_of(request: Request, model: str | None, field: str | None = "model") -> str | None:
     """The task that stands behind the model's name, if any. Raises UnknownModel, and NotReady."""
     names = _names(request.app.state)
     prompts = request.app.state.service.loaded.prompts
-    if not model or model in names:
+    if model is None or model in names:
         return None
     name, _, task = model.rpartition(":")
-    is_named = name in names or _takes_any(request)
+    is_named = name in names or _takes_any(request.app.state)
     if is_named and task in NO_TASK:
         return None
     if is_named and name and find_prompt(prompts, task):
         return task
-    if _takes_any(request):
+    if _takes_any(request.app.state):
         return None
     raise UnknownModel(names[0], field)
 
 
-def _takes_any(request: Request) -> bool:
-    settings: Settings = request.app.state.settings
+def _takes_any(state: State) -> bool:
+    settings: Settings = state.settings
     return settings.served_model_name == ANY
 
 

@@ -3,7 +3,6 @@
 Reference: https://platform.openai.com/docs/api-reference/embeddings
 """
 
-import asyncio
 from typing import Annotated, Any
 
 import msgspec
@@ -30,6 +29,7 @@ from embedding.api.protocols.texts import (
     truncation_headers,
 )
 from embedding.model.prompts import ALIASES
+from embedding.serving import Service
 
 EXAMPLES: list[Any] = [
     {"input": "What is machine learning?"},
@@ -43,7 +43,7 @@ Input = Annotated[
     str | list[str | int | list[int]],
     msgspec.Meta(
         description="a text, or a list of texts; token ids only where ACCEPT_TOKEN_IDS is set",
-        extra_json_schema={"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1, "maxItems": MAX_TEXTS}]},
+        extra_json_schema={"oneOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1, "maxItems": MAX_TEXTS}]},
     ),
 ]
 
@@ -197,9 +197,9 @@ async def _texts(request: Request, given: str | list[Any]) -> str | list[str]:
 
 
 async def _decoded(request: Request, lists: list[list[int]]) -> list[str]:
-    """The texts of token ids, made in a thread: there may be a million. Raises InvalidInput."""
-    engine = request.app.state.service.loaded
+    """The texts of token ids. Raises InvalidInput."""
+    service: Service = request.app.state.service
     try:
-        return await asyncio.to_thread(lambda: [engine.decode(ids) for ids in lists])
+        return await service.decode(lists, skip_special=True)
     except ValueError as error:
         raise InvalidInput(("input",), "token_ids", f"holds an id that is no token's: {error}") from None

@@ -72,7 +72,8 @@ def plan(options: Options, names: Names, texts: int, engine: ServedEngine, setti
     """What `options` mean for that many texts. Raises InvalidInput, naming the field."""
     info = engine.info
     titles = _titles(options, names, texts)
-    task = options.task or ("document" if any(titles) else settings.default_task)
+    default = "document" if any(titles) else settings.default_task
+    task = default if options.task is None else options.task
     prompt = _prompt(options, names, task, engine.prompts)
     if any(titles) and prompt.side != "document":
         raise InvalidInput((names.titles,), "title_of_a_query", "belongs to a document: set its task to 'document'")

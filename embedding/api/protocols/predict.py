@@ -1,6 +1,7 @@
 """`POST /predict {"query": …}`: a text gives its vector, a list of texts gives a list of vectors."""
 
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter
@@ -11,6 +12,7 @@ from embedding.api.edge.schema import JsonBody
 from embedding.api.errors import InvalidInput
 from embedding.api.openapi import documented
 from embedding.api.protocols import Protocol
+from embedding.api.protocols.chunks import Chunking, embed_chunks
 from embedding.api.protocols.encoding import (
     BYTES,
     JSON,
@@ -35,6 +37,7 @@ from embedding.api.protocols.texts import (
     truncation_headers,
 )
 from embedding.model.vectors import OutputPrecision
+from embedding.model.windows import Window
 
 EXAMPLES: list[Any] = [
     {"query": "What is machine learning?"},
@@ -62,6 +65,21 @@ class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
     encoding_format: Annotated[
         Format | None, msgspec.Meta(description="float: lists of numbers; base64: their bytes, little-endian")
     ] = "float"
+    chunk: Annotated[
+        bool | Literal["late"] | None,
+        msgspec.Meta(
+            description="true: a vector for each window of a text, with its place in the text; late: the text is read "
+            "whole, and each window's tokens are pooled apart"
+        ),
+    ] = False
+    chunk_tokens: Annotated[
+        Annotated[int, msgspec.Meta(ge=1)] | None,
+        msgspec.Meta(description="of a window; by default the model's limit, or an eighth of it for late"),
+    ] = None
+    chunk_overlap: Annotated[
+        Annotated[int, msgspec.Meta(ge=0)] | None,
+        msgspec.Meta(description="tokens that two windows share; by default an eighth of a window"),
+    ] = None
     truncate: Annotated[
         bool | None, msgspec.Meta(description="cut a text beyond the model's limit; if false, refuse it")
     ] = True
@@ -74,11 +92,20 @@ BODY = JsonBody(
         "titles": "a list of strings or nulls",
         "precision": "'float32', 'float16', 'int8', 'uint8', 'binary' or 'ubinary'",
         "encoding_format": "'float' or 'base64'",
+        "chunk": "a boolean or 'late'",
+        "chunk_tokens": "a whole number",
+        "chunk_overlap": "a whole number",
         "truncate": "a boolean",
     },
 )
 NUMBERS = {"type": "array", "items": {"type": "number"}}
-VECTOR = {"oneOf": [NUMBERS, {"type": "string"}]}
+VECTOR: dict[str, Any] = {"oneOf": [NUMBERS, {"type": "string"}]}
+CHUNK = {
+    "type": "object",
+    "required": ["start", "end", "vector"],
+    "properties": {"start": {"type": "integer"}, "end": {"type": "integer"}, "vector": VECTOR},
+}
+CHUNKS = {"type": "array", "items": CHUNK}
 ANSWER: dict[str, Any] = {
     "description": "The vector of a text, or the vectors of a list in its order.",
     "headers": {
@@ -92,7 +119,9 @@ ANSWER: dict[str, Any] = {
     },
     "content": {
         JSON: {
-            "schema": {"oneOf": [NUMBERS, {"type": "string"}, {"type": "array", "items": VECTOR}]},
+            "schema": {
+                "anyOf": [*VECTOR["oneOf"], *({"type": "array", "items": each} for each in (VECTOR, CHUNK, CHUNKS))]
+            },
             "example": [0.0123, -0.0456, 0.0789],
         },
         NPY: {"schema": {"type": "string", "format": "binary"}},
@@ -115,8 +144,10 @@ async def predict(request: Request) -> Response:
     if body.title is not None and body.titles is not None:
         raise InvalidInput(("titles",), "titles", "can't be there beside title")
     precision = body.precision or "float32"
+    if not body.chunk and (field := _field_of_chunks(body)):
+        raise InvalidInput((field,), "chunks", "needs chunk: true or 'late'")
     options = Options(
-        task=body.task,
+        task=body.task or ("document" if body.chunk else None),
         prompt=body.prompt,
         titles=body.title if body.titles is None else body.titles,
         dimensions=body.dimensions,
@@ -125,6 +156,12 @@ async def predict(request: Request) -> Response:
         truncate=body.truncate is not False,
     )
     names = NAMES if body.titles is not None else Names(texts="query", titles="title")
+    if body.chunk:
+        chunking = Chunking(body.chunk == "late", body.chunk_tokens, body.chunk_overlap)
+        windows, result = await embed_chunks(request, body.query, options, names, chunking)
+        vectors = json_numbers(result.numbers(precision), body.encoding_format or "float")
+        chunks = _described(windows, iter(vectors))
+        return json_response(chunks[0] if isinstance(body.query, str) else chunks, model_headers(request))
     result = await embed(request, body.query, options, names)
     numbers = result.numbers(precision)
     if isinstance(body.query, str):
@@ -134,3 +171,15 @@ async def predict(request: Request) -> Response:
     if kind == JSON:
         return json_response(json_numbers(numbers, body.encoding_format or "float"), headers)
     return bytes_response(numbers, kind, headers)
+
+
+def _field_of_chunks(body: PredictRequest) -> str | None:
+    given = {"chunk_tokens": body.chunk_tokens, "chunk_overlap": body.chunk_overlap}
+    return next((field for field, value in given.items() if value is not None), None)
+
+
+def _described(windows: Sequence[Sequence[Window]], vectors: Iterator[Any]) -> list[list[dict[str, Any]]]:
+    """Each text's windows: where they are in it, in characters, and their vectors, which are in one row."""
+    return [
+        [{"start": window.start, "end": window.end, "vector": next(vectors)} for window in mine] for mine in windows
+    ]

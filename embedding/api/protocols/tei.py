@@ -151,7 +151,7 @@ EMBED = JsonBody(
         "dimensions": "a whole number",
     },
 )
-ROOT = JsonBody(RootRequest, expects=EMBED.expects)
+ROOT = JsonBody(RootRequest, expects=EMBED.expects, nested=SimilarityParameters.__struct_fields__)
 EMBED_ALL = JsonBody(EmbedAllRequest, expects={**TEXTS, **READING})
 SIMILARITY = JsonBody(SimilarityRequest, expects={"inputs": "an object with source_sentence and sentences"})
 TOKENIZE = JsonBody(TokenizeRequest, expects={**TEXTS, "add_special_tokens": "a boolean"})
@@ -247,7 +247,7 @@ async def embed_tokens(request: Request) -> Response:
 async def tokenize(request: Request) -> Response:
     """All tokens of each text, also those beyond the model's limit, with their places in the text in characters."""
     body = await read_body(request, TOKENIZE)
-    texts, planned = _read(request, body.inputs, Options(task=body.prompt_name or "none"))
+    texts, planned = _read(request, body.inputs, Options(task="none" if body.prompt_name is None else body.prompt_name))
     service: Service = request.app.state.service
     side, words = planned.prompt.side, planned.prompt.words
     before = task_prompt(service.loaded.prompts, side) if words is None else words

@@ -5,7 +5,7 @@ A protocol is a module of its own that reads its body with `read_body`, says wha
 client calls the model is looked up in `models`. So prompts, titles, cuts, precisions and limits are the same in all.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
@@ -18,7 +18,7 @@ from embedding.api.edge.disconnect import while_connected
 from embedding.api.edge.log import record_of
 from embedding.api.edge.schema import DIMENSION, MAX_TEXTS, TASKS, JsonBody
 from embedding.api.errors import InvalidInput, Location
-from embedding.api.protocols.options import MAX_PROMPT, Names, Options, plan
+from embedding.api.protocols.options import MAX_PROMPT, Names, Options, Plan, plan
 from embedding.model import TextTooLong
 from embedding.model.errors import TextError
 from embedding.model.vectors import OutputPrecision, Vectors, round_to
@@ -83,14 +83,8 @@ async def embed(request: Request, texts: str | Sequence[str], options: Options, 
     Raises InvalidInput naming the text or the field, CallerLeft, and what Service.embed raises of the service's own.
     """
     several = [texts] if isinstance(texts, str) else texts
-
-    def named(index: int) -> Location:
-        return (names.texts,) if isinstance(texts, str) else (names.texts, index)
-
-    settings = request.app.state.settings
-    check_texts(several, named, settings.max_client_batch)
+    asked = check(request, texts, options, names)
     service: Service = request.app.state.service
-    asked = plan(options, names, len(several), service.loaded, settings)
     work = service.embed(
         several,
         asked.prompt.side,
@@ -100,6 +94,27 @@ async def embed(request: Request, texts: str | Sequence[str], options: Options, 
         normalize=not asked.raw,
         keep_end=options.keep_end,
     )
+    embeddings = await answered(request, work, lambda index: place(texts, names, index))
+    return Result(asked.finish(embeddings.vectors), embeddings, asked.ranges)
+
+
+def check(request: Request, texts: str | Sequence[str], options: Options, names: Names) -> Plan:
+    """What the options mean. Raises InvalidInput for them, and for texts that are too many or blank; and NotReady."""
+    several = [texts] if isinstance(texts, str) else texts
+    settings = request.app.state.settings
+    check_texts(several, lambda index: place(texts, names, index), settings.max_client_batch)
+    return plan(options, names, len(several), request.app.state.service.loaded, settings)
+
+
+def place(texts: str | Sequence[str], names: Names, index: int) -> Location:
+    """Where the text at `index` came in."""
+    return (names.texts,) if isinstance(texts, str) else (names.texts, index)
+
+
+async def answered(
+    request: Request, work: Coroutine[Any, Any, Embeddings], named: Callable[[int], Location]
+) -> Embeddings:
+    """What `work` of the service gives, for a caller who is still there. Raises InvalidInput for a text's error."""
     try:
         embeddings = await while_connected(request, work)
     except TextTooLong as error:
@@ -107,7 +122,7 @@ async def embed(request: Request, texts: str | Sequence[str], options: Options, 
     except TextError as error:
         raise InvalidInput(named(error.index), "text_error", str(error)) from None
     record_of(request).embeddings = embeddings
-    return Result(asked.finish(embeddings.vectors), embeddings, asked.ranges)
+    return embeddings
 
 
 def check_texts(texts: Sequence[str], named: Callable[[int], Location], limit: int) -> None:

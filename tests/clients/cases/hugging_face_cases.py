@@ -52,7 +52,7 @@ def test_similarities_are_cosines(address: str) -> None:
 
 
 def test_errors_say_what_is_wrong() -> None:
-    with pytest.raises(HfHubHTTPError, match="nonsense") as prompt:
+    with pytest.raises(HfHubHTTPError, match="prompt_name must be") as prompt:
         client.feature_extraction("x", prompt_name="nonsense")
     with pytest.raises(HfHubHTTPError, match="reads at most") as long:
         client.feature_extraction(TOO_LONG, truncate=False)

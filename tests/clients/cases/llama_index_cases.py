@@ -23,5 +23,10 @@ def test_the_documented_lines_of_cohere() -> None:
 def test_async() -> None:
     embedding = OpenAILikeEmbedding(model_name=f"{MODEL}:document", api_base=f"{URL}/v1", api_key=TOKEN)
 
-    assert same(asyncio.run(embedding.aget_text_embedding_batch(TEXTS)), DOCUMENT)
-    assert same(asyncio.run(embedding.aget_query_embedding(TEXTS[0])), DOCUMENT[0])
+    async def embed() -> tuple[list[float], list[list[float]]]:
+        return await embedding.aget_query_embedding(TEXTS[0]), await embedding.aget_text_embedding_batch(TEXTS)
+
+    query, documents = asyncio.run(embed())
+
+    assert same(query, DOCUMENT[0])
+    assert same(documents, DOCUMENT)

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import numpy as np
 import openai
 import pytest
 from given import DIMENSION, DOCUMENT, MODEL, NONE, QUERY, TEXTS, TOKEN, TOO_LONG, URL, cut, run_lines_of, same
@@ -22,10 +23,9 @@ def test_the_documented_lines() -> None:
     assert same(names.documents, DOCUMENT)
 
 
-@pytest.mark.parametrize("name", [MODEL, f"GokulRajaR/{MODEL}"])
 @pytest.mark.parametrize(("suffix", "expected"), [("", QUERY), (":query", QUERY), (":document", DOCUMENT)])
-def test_a_name_says_which_prompt(name: str, suffix: str, expected: object) -> None:
-    assert same(vectors(client.embeddings.create(model=name + suffix, input=TEXTS)), expected)
+def test_a_name_says_which_prompt(suffix: str, expected: object) -> None:
+    assert same(vectors(client.embeddings.create(model=MODEL + suffix, input=TEXTS)), expected)
 
 
 @pytest.mark.parametrize(("task", "expected"), [("query", QUERY), ("document", DOCUMENT), ("none", NONE)])
@@ -45,7 +45,7 @@ def test_the_clients_default_of_base64_equals_floats() -> None:
     default = client.embeddings.create(model=MODEL, input=TEXTS)
     floats = client.embeddings.create(model=MODEL, input=TEXTS, encoding_format="float")
 
-    assert vectors(default) == vectors(floats)
+    assert np.array_equal(np.float32(vectors(default)), np.float32(vectors(floats)))
     assert default.usage.prompt_tokens == floats.usage.total_tokens > len(TEXTS)
     assert default.object == "list"
 
