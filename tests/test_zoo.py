@@ -87,6 +87,9 @@ def quick(tmp_path_factory: pytest.TempPathFactory):
         few = tmp_path_factory.mktemp("sentences") / "few.txt"
         few.write_text("\n".join(lines[::8]))
         patch.setattr(fidelity, "SENTENCES", few)
+        none = few.with_name("none.txt")
+        none.touch()
+        patch.setattr(fidelity, "CALIBRATION", none)
         logging.disable(logging.WARNING)  # what transformers says of odd folders
         yield
         logging.disable(logging.NOTSET)

@@ -11,7 +11,7 @@ import onnxruntime as ort
 from embedding.model.errors import UnknownToken
 from embedding.model.fetch.manifest import Manifest, read_manifest
 from embedding.model.machine import available_cores
-from embedding.model.precision import AUTO, choose_precision
+from embedding.model.precision import AUTO, Trials, choose_precision
 from embedding.model.ragged import Text, graph_inputs, group_by_length
 from embedding.model.table import Table
 
@@ -32,7 +32,9 @@ class OnnxEncoder:
         self.manifest = manifest or read_manifest(folder)
         self.threads = threads or available_cores()
         self.dimension, self.max_tokens = self.manifest.dimension, self.manifest.max_tokens
-        self.precision = choose_precision(precision, self.manifest, self._trial)
+        self.precision, self.precision_reason = choose_precision(
+            precision, self.manifest, self._trial, Trials(folder, self.manifest, self.threads)
+        )
         self._table = Table(folder, self.precision)
         self._session = _session(folder / f"{self.precision}.onnx", self.threads)
 

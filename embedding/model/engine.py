@@ -71,6 +71,8 @@ class EngineInfo:
     """Whether the model brings its vectors to length 1."""
     pooling: str | None = None
     """How a text's vector is made of its tokens' vectors, as "mean" or "cls"; None where the model does not say."""
+    precision_reason: str | None = None
+    """Why the precision is the one, where there was a choice."""
 
     def __str__(self) -> str:
         fidelity = "the reference" if self.fidelity is None else f"fidelity {self.fidelity:.4f}"

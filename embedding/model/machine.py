@@ -1,14 +1,17 @@
 """This process and its machine: the processors it may use, and memory that it has freed and still holds."""
 
 import ctypes
+import hashlib
 import math
 import os
+import platform
 import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
+CPUINFO = Path("/proc/cpuinfo")
 NICER = 5  # a third of the share of a thread at the usual priority
 
 
@@ -21,6 +24,19 @@ def available_cores(cgroup: Path = CGROUP) -> int:
     seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota(cgroup)
     return max(1, min(seen, math.ceil(quota))) if quota else seen
+
+
+def processor() -> str:
+    """The processor's name and, where the system lists them, a digest of its instructions: two with one name differ."""
+    try:
+        info = CPUINFO.read_text()
+    except OSError:
+        return f"{platform.processor() or platform.machine()}"
+    fields = dict(line.split(":", 1) for line in info.split("\n\n")[0].splitlines() if ":" in line)
+    said = {name.strip(): value.strip() for name, value in fields.items()}
+    name = said.get("model name") or said.get("CPU part") or platform.machine()
+    instructions = said.get("flags") or said.get("Features") or ""
+    return f"{name} {hashlib.sha256(instructions.encode()).hexdigest()[:8]}"
 
 
 def yield_to_others() -> None:

@@ -43,6 +43,7 @@ class OnnxEngine:
             engine="onnx",
             device="cpu",
             precision=self._encoder.precision,
+            precision_reason=self._encoder.precision_reason,
             threads=self._encoder.threads,
             dimension=manifest.dimension,
             matryoshka_dimensions=manifest.matryoshka_dimensions,

@@ -3,7 +3,7 @@
 The real weights can't be had without a network; exactness, speed and memory do not need trained ones.
 
 usage: python -m tests.benchmarks.gemma2 make FOLDER [--outliers] [--tokenizer FOLDER]
-       python -m tests.benchmarks.gemma2 measure FOLDER [--tokens N …]
+       python -m tests.benchmarks.gemma2 measure FOLDER [--prepared FOLDER] [--tokens N …]
 """
 
 import argparse
@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 
 from embedding.model.encoder import OnnxEncoder
+from embedding.model.fetch.manifest import read_manifest
 from embedding.model.load import fetch_and_prepare
 from embedding.settings import Settings
 from tests.benchmarks.table import Row, as_text
 
 LENGTHS = 5, 22, 600, 2048, 8192
 ROUNDS = 3
+NO_LIMIT = 10**30
 
 
 def main() -> None:
@@ -34,12 +36,13 @@ def main() -> None:
     maker.add_argument("--tokenizer", type=Path, help="take that of this SentenceTransformer, as large as the real one")
     meter = commands.add_parser("measure", help="distance to SentenceTransformer, processor time, memory, by length")
     meter.add_argument("folder", type=Path)
+    meter.add_argument("--prepared", type=Path, help="what prepare made of it; by default it is prepared now")
     meter.add_argument("--tokens", type=int, nargs="+", default=LENGTHS)
     options = parser.parse_args()
     if options.command == "make":
         print(make(options.folder, options.outliers, options.tokenizer))
     else:
-        print(as_text(f"{options.folder}, by length", measure(options.folder, options.tokens)))
+        print(as_text(f"{options.folder}, by length", measure(options.folder, options.prepared, options.tokens)))
 
 
 def make(folder: Path, outliers: bool = False, tokenizer_of: Path | None = None) -> Path:
@@ -54,18 +57,18 @@ def make(folder: Path, outliers: bool = False, tokenizer_of: Path | None = None)
     encoder = EmbeddingGemma2TextModel(EmbeddingGemma2TextConfig()).eval()
     randomize(encoder, outliers)
     words = PreTrainedTokenizerFast.from_pretrained(tokenizer_of) if tokenizer_of else tokenizer(IMAGE)
+    words.model_max_length = NO_LIMIT  # as the real one's
     return save(encoder, words, folder)
 
 
-def measure(folder: Path, lengths: list[int]) -> list[Row]:
+def measure(folder: Path, prepared: Path | None, lengths: list[int]) -> list[Row]:
     """Seconds are the processor's, of all threads: a busy machine changes them less than those of the clock."""
     import torch
     from sentence_transformers import SentenceTransformer
 
     reference = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": "float32"})
-    made = fetch_and_prepare(Settings.read(model_id=str(folder)))
-    assert made.manifest is not None
-    encoders = {precision: OnnxEncoder(made.folder, precision) for precision in made.manifest.precisions}
+    prepared = prepared or fetch_and_prepare(Settings.read(model_id=str(folder))).folder
+    encoders = {precision: OnnxEncoder(prepared, precision) for precision in read_manifest(prepared).precisions}
     vocabulary = reference[0].model.config.vocab_size
     rng = np.random.default_rng(0)
 
@@ -93,7 +96,7 @@ def measure(folder: Path, lengths: list[int]) -> list[Row]:
             rows.append(Row(f"{what}, largest difference × 10⁶", name, 1e6 * _distance(vectors, name), ""))
     for name in encoders:
         rows.append(
-            Row(f"{max(lengths)} tokens, memory at most", name, _peak_memory(made.folder, name, max(lengths)), "MB")
+            Row(f"{max(lengths)} tokens, memory at most", name, _peak_memory(prepared, name, max(lengths)), "MB")
         )
     return rows
 

@@ -10,7 +10,7 @@ from typing import Any
 from embedding.model.engine import Task
 from embedding.model.errors import InvalidArtifact
 
-FORMAT = 6
+FORMAT = 7
 EXACT = "float32"
 PRECISIONS = ("int8", EXACT)
 MANIFEST = "manifest.json"

@@ -47,9 +47,13 @@ BERT's norms also feed the residual, so its graph divides (`Int8.affine`).
 Why a token's scale cancels. The outputs of o and down go straight into an RMS norm, y / √(mean(y²) + ε), which gives
 the same for y and for y / p[t] but for the tiny ε. So those products leave p[t] out (`scale_free`).
 
-16-bit inputs. Where rounding x alone moves a product by more than 1 %, x is taken as two 8-bit numbers, the rounded
-value and what rounding left over, 254 times as fine. Both go through one product, as twice as many rows.
-(`linear.Int8`)
+Rotation. Where rounding x alone moves a product by more than 1 %, one number in a row is so large that it leaves the
+others few steps. Then each 32 neighbouring channels of x (or 64, or 128) are multiplied by a Hadamard matrix, which
+spreads the large number over them, and W is rotated to match: (x H) (Hᵀ W) = x W (QuaRot, arXiv:2404.00456).
+(`quantize.rotate`)
+
+16-bit inputs. Where that is not enough either, x is taken as two 8-bit numbers, the rounded value and what rounding
+left over, 254 times as fine. Both go through one product, as twice as many rows. (`linear.Int8`)
 
 Inputs with a lower bound. GELU gives -0.17 or more. Shifted by that, x needs no sign, and 255 steps instead of 127
 fit; the shift's part of the product is constant and goes into the bias.

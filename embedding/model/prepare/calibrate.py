@@ -41,7 +41,8 @@ def calibrate(model: Path, inputs: Mapping[str, str], table: Table, texts: Seque
         for (site, _), rows in zip(inputs.items(), session.run(list(inputs.values()), feed), strict=True):
             scaled = rows / np.sqrt((rows**2).mean(axis=1, keepdims=True) + TINY)
             grams[site] = grams.get(site, 0) + scaled.T @ scaled
-            kept[site] += [np.abs(rows).max(axis=0, keepdims=True), rows[::step]]
+            # A view would keep all rows of all texts.
+            kept[site] += [np.abs(rows).max(axis=0, keepdims=True), rows[::step].copy()]
     return {
         site: Statistics(grams[site], count, np.vstack(kept[site][::2]).max(axis=0), np.vstack(kept[site][1::2]))
         for site in inputs

@@ -21,15 +21,26 @@ EXACT_BAR = 1e-4
 NEIGHBOURS = 10
 CALIBRATION_SHARE = 3
 SENTENCES = Path(__file__).with_name("fidelity.txt")
+# Many scripts, code, and pages of text.
+CALIBRATION = Path(__file__).with_name("calibration.txt")
 
 TaskText = tuple[Task, str]
 
 
 def sentences() -> tuple[list[str], list[str]]:
     """The texts that calibrate, and the others, which check."""
-    lines = SENTENCES.read_text(encoding="utf-8").splitlines()
-    texts = [line.replace("\\n", "\n") for line in lines if line]
+    texts = _lines(SENTENCES)
     return texts[::CALIBRATION_SHARE], [text for i, text in enumerate(texts) if i % CALIBRATION_SHARE]
+
+
+def calibration_texts() -> list[TaskText]:
+    """What calibrates, as queries and documents in turn: a scale suits the prompts, scripts and lengths that it saw."""
+    return alternating(sentences()[0] + _lines(CALIBRATION))
+
+
+def _lines(path: Path) -> list[str]:
+    """The texts of a file, one a line."""
+    return [line.replace("\\n", "\n") for line in path.read_text(encoding="utf-8").splitlines() if line]
 
 
 def alternating(texts: Sequence[str]) -> list[TaskText]:

@@ -1,7 +1,8 @@
 """The Gemma 3 text encoder with bidirectional attention, as a graph.
 
-Reference: transformers' modeling_gemma3.py. Two things keep the graph small. Weights that read the same input become
-one product. And since there is a single key/value head, one product multiplies the queries of all heads by the keys.
+Reference: transformers' modeling_gemma3.py. Two things keep the graph quick. Weights that read the same input are
+quantized together, and the input once. And since there is a single key/value head, one product multiplies the queries
+of all heads by the keys.
 """
 
 from collections.abc import Mapping
@@ -117,9 +118,7 @@ class Gemma:
 
     def _attention(self, i: int, kind: str, x: str, layer: Attention) -> str:
         head = self._head(kind)
-        y = self.linear.product(f"{i}.qkv", x, layer.qkv)
-        sizes = self.graph.constant(np.array([self.heads * head, head, head]))
-        q, k, v = self.graph.ops("Split", y, sizes, outputs=3, axis=-1)
+        q, k, v = self.linear.products(f"{i}.qkv", x, layer.qkv, [self.heads * head, head, head])
         q = self._rotate(self._norm(self._reshape(q, -1, self.heads, head), layer.norms["q"]), kind, self.heads)
         k = self._rotate(self._norm(k, layer.norms["k"]), kind, 1)
         scale = self.config.query_pre_attn_scalar**-0.5
@@ -129,8 +128,7 @@ class Gemma:
 
     def _feedforward(self, i: int, x: str, layer: Feedforward) -> str:
         graph = self.graph
-        y = self.linear.product(f"{i}.gate_up", x, layer.gate_up)
-        gate, up = graph.ops("Split", y, outputs=2, axis=-1, num_outputs=2)
+        gate, up = self.linear.products(f"{i}.gate_up", x, layer.gate_up, [layer.gate_up.shape[1] // 2] * 2)
         hidden = graph.op("Mul", graph.op("Gelu", gate, approximate="tanh"), up)
         y = self.linear.product(f"{i}.down", hidden, layer.down, scale_free=True)
         return self._norm(y, layer.norms["post"])

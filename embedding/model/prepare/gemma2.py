@@ -5,7 +5,7 @@ on the kind of layer, values have a norm, scores are not scaled, norms' weights 
 layer has a third block, gated by a second embedding of the token.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,9 +45,9 @@ class _Gemma2(gemma.Gemma):
         residual = graph.op("Add", residual, branch)
         projection = self._weight(f"{path}.per_layer_projection")
         divisor = self.linear.divisor(f"{i}.ple_projection", projection)
-        embedding = self._norm(next(self.gating), self._factor("ple.per_layer_projection_norm") / divisor)
+        embedding = self._norm(self.gating[i], self._factor("ple.per_layer_projection_norm") / divisor)
         weight = self._weight(f"{path}.per_layer_input_gate")
-        (gate,) = self.linear.products(f"{i}.ple_gate", residual, weight, parts=weight.shape[1:])
+        (gate,) = self._divided_products(f"{i}.ple_gate", residual, weight, weight.shape[1:])
         hidden = graph.op("Mul", graph.op("Gelu", gate, approximate="tanh"), embedding)
         y = self.linear.product(f"{i}.ple_projection", hidden, projection * divisor[:, None], scale_free=True)
         scalar = self.tensors[f"layers.{i}.layer_scalar"]
@@ -55,12 +55,19 @@ class _Gemma2(gemma.Gemma):
             residual = graph.op("Mul", residual, graph.constant(scalar))
         return self._norm(y, self._factor(f"{path}.post_per_layer_input_norm") * scalar), residual
 
-    def _gating_embeddings(self, layers: int) -> Iterator[str]:
-        """For one layer after the other, the embedding that gates it, without its norm."""
+    def _gating_embeddings(self, layers: int) -> list[str]:
+        """For each layer the embeddings that gate it, without their norm."""
         size = self.config.hidden_size_per_layer_input
         weight = self._weight("ple.per_layer_model_projection")[:, : layers * size]
         scale = np.float32(self.config.hidden_size**-0.5)
-        return self.linear.products("ple", self.inputs.embeddings, weight * scale, parts=[size] * layers)
+        return self._divided_products("ple", self.inputs.embeddings, weight * scale, [size] * layers)
+
+    def _divided_products(self, site: str, x: str, weight: np.ndarray, parts: Sequence[int]) -> list[str]:
+        """The products of an x that also goes elsewhere, so that nothing before it can absorb its divisor."""
+        divisor = self.linear.divisor(site, weight, parts)
+        if (divisor != 1).any():
+            x = self.graph.op("Mul", x, self.graph.constant(1 / divisor))
+        return self.linear.products(site, x, weight * divisor[:, None], parts)
 
     def _read_attention(self, i: int) -> gemma.Attention:
         """What comes before a product absorbs the divisor of its input: the norms of the layer's input and of v."""
@@ -78,10 +85,8 @@ class _Gemma2(gemma.Gemma):
         head = self._head(kind)
         shared = self.config.per_layer_config[i].num_key_value_heads
         heads = {"q": self.heads, "k": shared, "v": shared}
-        # A norm follows for each of the three.
-        y = self.linear.product(f"{i}.qkv", x, layer.qkv, scale_free=True)
-        sizes = self.graph.constant(np.array([n * head for n in heads.values()]))
-        parts = dict(zip(heads, self.graph.ops("Split", y, sizes, outputs=3, axis=-1), strict=True))
+        sizes = [n * head for n in heads.values()]
+        parts = dict(zip(heads, self.linear.products(f"{i}.qkv", x, layer.qkv, sizes), strict=True))
         q, k, v = (self._norm(self._reshape(parts[n], -1, heads[n], head), layer.norms[n]) for n in heads)
         q, k = self._rotate(q, kind, self.heads), self._rotate(k, kind, shared)
         mixed = self.blocks.attend(q, k, self._reshape(v, -1, shared * head), self.heads, shared, self.radii[kind])

@@ -1,13 +1,13 @@
 """The two ways a linear layer enters a graph: float32 as it is, and int8. The package's docstring has the formula."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from embedding.model.prepare.calibrate import Statistics
 from embedding.model.prepare.graph import Graph
-from embedding.model.prepare.quantize import Balance, balance, quantize
+from embedding.model.prepare.quantize import Balance, balance, hadamard, quantize, rotate
 
 Parts = Sequence[int]
 
@@ -23,19 +23,13 @@ SIGNED = Quantization(np.float32(1 / 127), np.uint8(128))
 UNSIGNED = Quantization(np.float32(1 / 255), np.uint8(0))
 # What rounding to SIGNED leaves over, at most half of its scale.
 LEFT_OVER = Quantization(np.float32(1 / 127 / 254), np.uint8(128))
-# A layer gets 16-bit inputs where rounding its input to 8 moves the product by more than this share of itself.
+# Where rounding a layer's input to 8 bits moves the product by more than this share of itself, the input is rotated, or
+# gets 16 bits.
 MAX_INPUT_ERROR = 0.01
+# Channels that are rotated together: the more, the finer, and the slower.
+BLOCKS = (32, 64, 128)
 # The least scale of a token: 0 / 0 would make NaN of a row of zeros.
 TINY = np.float32(1e-30)
-
-
-class _Rows(NamedTuple):
-    """A linear layer's input in integers: each row, and in 16 bits what rounding it left over, by its scale."""
-
-    integers: str
-    scale: str
-    q: Quantization
-    with_left_over: bool = False
 
 
 class Linear(Protocol):
@@ -47,9 +41,8 @@ class Linear(Protocol):
     def product(self, site: str, x: str, weight: np.ndarray, scale_free: bool = False) -> str:
         """x (…, in) times weight (in, out); where `scale_free`, each row may come multiplied by a positive number."""
 
-    def products(self, site: str, x: str, weight: np.ndarray, parts: Parts) -> Iterator[str]:
-        """x (tokens, in) times the columns of each part, added to the graph when it is asked for: all of them may be
-        too large to be in memory together. Needs no divisor of the caller's."""
+    def products(self, site: str, x: str, weight: np.ndarray, parts: Parts) -> list[str]:
+        """x (…, in) times each of the weights that stand side by side in weight (in, out): `parts` columns each."""
 
     def affine(
         self,
@@ -74,12 +67,11 @@ class Float32:
         return np.ones(len(weight), np.float32)
 
     def product(self, site: str, x: str, weight: np.ndarray, scale_free: bool = False) -> str:
-        self.inputs[site] = x
-        return self.graph.op("MatMul", x, self.graph.constant(weight))
+        return self.products(site, x, weight, [weight.shape[1]])[0]
 
-    def products(self, site: str, x: str, weight: np.ndarray, parts: Parts) -> Iterator[str]:
-        for part in np.split(weight, np.cumsum(parts)[:-1], axis=1):
-            yield self.product(site, x, part)
+    def products(self, site: str, x: str, weight: np.ndarray, parts: Parts) -> list[str]:
+        self.inputs[site] = x
+        return [self.graph.op("MatMul", x, self.graph.constant(part)) for part in _split(weight, parts)]
 
     def affine(
         self,
@@ -99,24 +91,33 @@ class Int8:
     def __init__(self, graph: Graph, statistics: Mapping[str, Statistics]) -> None:
         self.graph, self.statistics = graph, statistics
         self._balances: dict[str, Balance] = {}
+        self._row_zero_points: dict[np.uint8, str] = {}
         self.sites_in_16_bits: list[str] = []
 
     def divisor(self, site: str, weight: np.ndarray, parts: Parts = (), repeats: int = 1) -> np.ndarray:
-        self._balances[site] = balance(self.statistics[site], weight, parts, repeats)
+        seen = self.statistics[site]
+        plain = balanced = balance(seen, weight, parts, repeats)
+        blocks = iter([block for block in BLOCKS if len(weight) % block == 0])
+        while balanced.input_error > MAX_INPUT_ERROR and (block := next(blocks, None)):
+            balanced = balance(seen, weight, parts, repeats, block=block)
+        self._balances[site] = balanced if balanced.input_error <= MAX_INPUT_ERROR else plain
         return self._balances[site].divisor
 
     def product(self, site: str, x: str, weight: np.ndarray, scale_free: bool = False) -> str:
-        balanced = self._balances[site]
-        quantized = self._quantized_weight(site, weight, balanced.divisor)
-        return self._multiply(self._round(site, x, balanced), quantized, scale_free)
+        return self._products(site, x, weight, [weight.shape[1]], scale_free)[0]
 
-    def products(self, site: str, x: str, weight: np.ndarray, parts: Parts) -> Iterator[str]:
-        balanced = balance(self.statistics[site], weight, parts)
-        integers, scales = self._quantized(site, weight * balanced.divisor[:, None], balanced.divisor)
-        rows = self._round(site, self.graph.op("Mul", x, self.graph.constant(1 / balanced.divisor)), balanced)
-        edges = np.cumsum(parts)[:-1]
-        for part, part_scales in zip(np.split(integers, edges, axis=1), np.split(scales, edges), strict=True):
-            yield self._multiply(rows, (self.graph.constant(part), part_scales))
+    def products(self, site: str, x: str, weight: np.ndarray, parts: Parts) -> list[str]:
+        return self._products(site, x, weight, parts)
+
+    def _products(self, site: str, x: str, weight: np.ndarray, parts: Parts, scale_free: bool = False) -> list[str]:
+        balanced = self._balances[site]
+        weights = self._quantized_weights(site, weight, balanced, parts)
+        if self._needs_16_bits(site, balanced):
+            return [self._multiply_in_16_bits(x, quantized) for quantized in weights]
+        if balanced.block:
+            x = self._rotate(x, balanced.block, len(weight))
+        scale = self._row_scale(self.graph.op("Abs", x), SIGNED)
+        return self._multiply(x, scale, weights, SIGNED, scale_free)
 
     def affine(
         self,
@@ -129,66 +130,89 @@ class Int8:
     ) -> tuple[str, np.ndarray]:
         graph = self.graph
         balanced = balance(self.statistics[site], weight, parts, lower_bound=lower_bound)
-        quantized = self._quantized_weight(site, weight * balanced.divisor[:, None], balanced.divisor)
+        (quantized,) = self._quantized_weights(site, weight * balanced.divisor[:, None], balanced, [weight.shape[1]])
         factor = graph.constant(1 / balanced.divisor)
-        if lower_bound is None or self._needs_16_bits(balanced):
-            return self._multiply(self._round(site, graph.op("Mul", x, factor), balanced), quantized), bias
+        if self._needs_16_bits(site, balanced):
+            return self._multiply_in_16_bits(graph.op("Mul", x, factor), quantized), bias
+        if lower_bound is None:
+            x = graph.op("Mul", x, factor)
+            return self._multiply(x, self._row_scale(graph.op("Abs", x), SIGNED), [quantized], SIGNED)[0], bias
         x = graph.op("Mul", graph.op("Sub", x, graph.constant(np.float32(lower_bound))), factor)
-        y = self._multiply(self._round_to_8_bits(x, self._row_max(x), UNSIGNED), quantized)
+        (y,) = self._multiply(x, self._row_scale(x, UNSIGNED), [quantized], UNSIGNED)
         return y, bias + np.float32(lower_bound) * weight.sum(axis=0)
 
-    def _needs_16_bits(self, balanced: Balance) -> bool:
+    def _needs_16_bits(self, site: str, balanced: Balance) -> bool:
+        if balanced.input_error > MAX_INPUT_ERROR:
+            self.sites_in_16_bits.append(site)
         return balanced.input_error > MAX_INPUT_ERROR
 
-    def _quantized_weight(self, site: str, weight: np.ndarray, divisor: np.ndarray) -> tuple[str, np.ndarray]:
-        """The weight's integers, as a value, and their scales (out,)."""
-        integers, scales = self._quantized(site, weight, divisor)
-        return self.graph.constant(integers), scales
+    def _quantized_weights(
+        self, site: str, weight: np.ndarray, balanced: Balance, parts: Parts
+    ) -> list[tuple[str, np.ndarray]]:
+        """Each part's integers, as a value, and their scales (out,)."""
+        gram = self.statistics[site].gram / balanced.divisor / balanced.divisor[:, None]
+        gram, weight = rotate(rotate(gram, balanced.block).T, balanced.block), rotate(weight.T, balanced.block).T
+        integers, scales = quantize(weight, gram)
+        split = zip(_split(integers, parts), _split(scales, parts), strict=True)
+        return [(self.graph.constant(part), part_scales) for part, part_scales in split]
 
-    def _quantized(self, site: str, weight: np.ndarray, divisor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return quantize(weight, self.statistics[site].gram / divisor / divisor[:, None])
+    def _rotate(self, x: str, block: int, channels: int) -> str:
+        graph = self.graph
+        blocks = graph.op("Reshape", x, graph.constant(np.array([-1, block])))
+        rotated = graph.op("MatMul", blocks, graph.constant(hadamard(block)))
+        return graph.op("Reshape", rotated, graph.constant(np.array([-1, channels])))
 
     def _row_max(self, x: str) -> str:
-        """The scale of each token: the greatest value of its row, (tokens, 1), and never 0."""
+        """The greatest value of each token's row, (tokens, 1), and never 0."""
         greatest = self.graph.op("ReduceMax", x, self.graph.constant(np.array([-1])), keepdims=1)
         return self.graph.op("Max", greatest, self.graph.constant(TINY))
 
-    def _round(self, site: str, x: str, balanced: Balance) -> _Rows:
-        """The rows of x, already divided, in as many bits as the site needs."""
-        if self._needs_16_bits(balanced):
-            self.sites_in_16_bits.append(site)
-            return self._round_to_16_bits(x)
-        return self._round_to_8_bits(x, self._row_max(self.graph.op("Abs", x)), SIGNED)
+    def _row_scale(self, magnitudes: str, q: Quantization) -> str:
+        """What one step of each token's integers stands for, (tokens, 1)."""
+        return self.graph.op("Mul", self._row_max(magnitudes), self.graph.constant(q.scale))
 
-    def _round_to_8_bits(self, x: str, scale: str, q: Quantization) -> _Rows:
-        return _Rows(self._quantize(self.graph.op("Div", x, scale), q), scale, q)
-
-    def _round_to_16_bits(self, x: str) -> _Rows:
-        """What rounding leaves over is kept too, as further rows: twice the work."""
+    def _multiply(
+        self, x: str, scale: str, weights: Sequence[tuple[str, np.ndarray]], q: Quantization, scale_free: bool = False
+    ) -> list[str]:
+        """Rounds each row to its scale, multiplies in integers, and multiplies by the scale, or by its share of 1."""
         graph = self.graph
-        scale = self._row_max(graph.op("Abs", x))
-        x = graph.op("Div", x, scale)
+        row = graph.op("Squeeze", scale, graph.constant(np.array([1])))
+        integers = graph.op("QuantizeLinear", x, row, self._zero_point_of_rows(row, q), axis=0)
+        scale = graph.constant(np.float32(1)) if scale_free else scale
+        return [self._integer_product(integers, scale, weight, q) for weight in weights]
+
+    def _multiply_in_16_bits(self, x: str, weight: tuple[str, np.ndarray]) -> str:
+        """The same with what rounding leaves over multiplied too, as rows of one product: twice the work."""
+        graph = self.graph
+        greatest = self._row_max(graph.op("Abs", x))
+        x = graph.op("Div", x, greatest)
         rounded = self._quantize(x, SIGNED)
         left_over = graph.op("Sub", x, graph.op("DequantizeLinear", rounded, *self._constants(SIGNED)))
         both = graph.op("Concat", rounded, self._quantize(left_over, LEFT_OVER), axis=0)
-        finer = graph.op("Mul", scale, graph.constant(LEFT_OVER.scale / SIGNED.scale))
-        return _Rows(both, graph.op("Concat", scale, finer, axis=0), SIGNED, with_left_over=True)
+        scales = [graph.op("Mul", greatest, graph.constant(q.scale)) for q in (SIGNED, LEFT_OVER)]
+        y = self._integer_product(both, graph.op("Concat", *scales, axis=0), weight, SIGNED)
+        return graph.op("Add", *graph.ops("Split", y, outputs=2, axis=0, num_outputs=2))
 
-    def _multiply(self, x: _Rows, weight: tuple[str, np.ndarray], scale_free: bool = False) -> str:
-        """Multiplies in integers, and by the scales of row and column."""
+    def _integer_product(self, x: str, row_scale: str, weight: tuple[str, np.ndarray], q: Quantization) -> str:
         integers, scales = weight
-        # The two scales of a row in 16 bits differ, so they can't be left out.
-        row_scale = self.graph.constant(np.float32(1)) if scale_free and not x.with_left_over else x.scale
-        column_scale, zero_point = self.graph.constant(scales * x.q.scale), self._constants(x.q)[1]
-        y = self.graph.fused("MatMulIntegerToFloat", x.integers, integers, row_scale, column_scale, zero_point)
-        return (
-            self.graph.op("Add", *self.graph.ops("Split", y, outputs=2, axis=0, num_outputs=2))
-            if x.with_left_over
-            else y
-        )
+        inputs = x, integers, row_scale, self.graph.constant(scales), self.graph.constant(q.zero_point)
+        return self.graph.fused("MatMulIntegerToFloat", *inputs)
+
+    def _zero_point_of_rows(self, row: str, q: Quantization) -> str:
+        """The zero point for each token, (tokens,), which QuantizeLinear wants beside a scale for each."""
+        if q.zero_point not in self._row_zero_points:
+            shape = self.graph.op("Shape", row)
+            zero_point = self.graph.constant(np.array([q.zero_point]))
+            self._row_zero_points[q.zero_point] = self.graph.op("Expand", zero_point, shape)
+        return self._row_zero_points[q.zero_point]
 
     def _quantize(self, x: str, q: Quantization) -> str:
         return self.graph.op("QuantizeLinear", x, *self._constants(q))
 
     def _constants(self, q: Quantization) -> tuple[str, str]:
         return self.graph.constant(q.scale), self.graph.constant(q.zero_point)
+
+
+def _split(columns: np.ndarray, parts: Parts) -> list[np.ndarray]:
+    """The last axis, cut into `parts`."""
+    return np.split(columns, np.cumsum(parts)[:-1], axis=-1)

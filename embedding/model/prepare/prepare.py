@@ -196,14 +196,18 @@ def _write_graphs(
     if "int8" in wanted:
         write_quantized(folder, "int8", table)
         del table
-        _write_int8(folder, checkpoint, tokenizers["query"], inputs, report)
+        _write_int8(folder, checkpoint, tokenizers, inputs, report)
 
 
 def _write_int8(
-    folder: Path, checkpoint: Checkpoint, tokenizer: Tokenizer, inputs: Mapping[str, str], report: Report
+    folder: Path,
+    checkpoint: Checkpoint,
+    tokenizers: Mapping[Task, Tokenizer],
+    inputs: Mapping[str, str],
+    report: Report,
 ) -> None:
     report("int8: calibration", 0.1)
-    tokens = tokenizer.tokenize(fidelity.sentences()[0], prompt="")
+    tokens = [tokenizers[task].tokenize([text])[0] for task, text in fidelity.calibration_texts()]
     ids = [text.ids for text in tokens if text.ids]
     seen = calibrate(folder / "float32.onnx", inputs, Table(folder, "float32"), ids)
     report("int8: quantization", 0.2)

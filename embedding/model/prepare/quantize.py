@@ -44,22 +44,32 @@ def quantize(weight: np.ndarray, gram: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 @dataclass(frozen=True)
 class Balance:
-    """What an input's channels are divided by, (in,), and the share by which rounding the input moves the product."""
+    """What an input's channels are divided by, (in,), and the share by which rounding the input moves the product.
+
+    `block`: channels that are rotated together before they are rounded; 0: none are.
+    """
 
     divisor: np.ndarray
     input_error: float
+    block: int = 0
 
 
 def balance(
-    seen: Statistics, weight: np.ndarray, parts: Sequence[int] = (), repeats: int = 1, lower_bound: float | None = None
+    seen: Statistics,
+    weight: np.ndarray,
+    parts: Sequence[int] = (),
+    repeats: int = 1,
+    lower_bound: float | None = None,
+    block: int = 0,
 ) -> Balance:
     """The divisor with which input and weight, quantized, lose least of the product.
 
     Tries powers of the ratio of a channel's magnitude in the input to that in the weight, and measures. `parts` are
     the dimensions of products that became one: each counts by its error relative to itself. The divisor repeats itself
-    `repeats` times along the input's channels. `lower_bound` is that of the input, if known.
+    `repeats` times along the input's channels. `lower_bound` is that of the input, if known. With a `block`, input and
+    weight are quantized once `rotate` has turned them.
     """
-    trial = _Trial(seen.samples, weight, parts, lower_bound)
+    trial = _Trial(seen.samples, weight, parts, lower_bound, block)
     inputs = np.sqrt(np.diag(seen.gram) / seen.count), seen.channel_max
     weights = np.sqrt((trial.weight**2).mean(axis=1)), np.abs(trial.weight).max(axis=1)
     candidates = [np.ones(len(weight), np.float32)]
@@ -69,24 +79,44 @@ def balance(
             by = a**alpha / w ** (1 - alpha)
             candidates.append(np.tile(by / np.exp(np.log(by).mean()), repeats).astype(np.float32))
     best = min(candidates, key=lambda by: sum(trial.errors(by)))
-    return Balance(best, (trial.errors(best)[0] / max(1, len(parts))) ** 0.5)
+    return Balance(best, (trial.errors(best)[0] / max(1, len(parts))) ** 0.5, block)
+
+
+def hadamard(size: int) -> np.ndarray:
+    """The orthogonal and symmetric matrix (size, size) whose entries are all of one magnitude; size is a power of 2."""
+    matrix = np.ones((1, 1), np.float32)
+    while len(matrix) < size:
+        matrix = np.block([[matrix, matrix], [matrix, -matrix]])
+    return matrix / np.float32(size**0.5)
+
+
+def rotate(x: np.ndarray, block: int) -> np.ndarray:
+    """Multiplies each `block` neighbouring channels of x (…, channels) by a Hadamard matrix; twice gives x again.
+
+    A large channel's or a large token's share is spread evenly over the block (QuaRot, arXiv:2404.00456).
+    """
+    if not block:
+        return x
+    return np.asarray((x.reshape(-1, block) @ hadamard(block)).reshape(x.shape))
 
 
 class _Trial:
     """Measures divisors on sample rows: the squared error of each row and part of the product, relative to itself."""
 
-    def __init__(self, rows: np.ndarray, weight: np.ndarray, parts: Sequence[int], lower_bound: float | None) -> None:
+    def __init__(
+        self, rows: np.ndarray, weight: np.ndarray, parts: Sequence[int], lower_bound: float | None, block: int
+    ) -> None:
         edges = np.cumsum([0, *parts[:-1]])
         sizes = np.add.reduceat((rows @ weight) ** 2, edges, axis=1) + TINY
         # Every part counts the same, whatever its magnitude, and so does every token.
         part = np.repeat(np.arange(len(edges)), parts or [weight.shape[1]])
         self.weight = weight / np.sqrt(sizes.mean(axis=0))[part]
         self.per_row = 1 / (sizes / sizes.mean(axis=0)).mean(axis=1, keepdims=True)
-        self.rows, self.lower_bound = rows, lower_bound
+        self.rows, self.lower_bound, self.block = rows, lower_bound, block
 
     def errors(self, by: np.ndarray) -> tuple[float, float]:
         """From rounding the input, and from rounding the weight."""
-        rows, weight = self.rows / by, self.weight * by[:, None]
+        rows, weight = rotate(self.rows / by, self.block), rotate((self.weight * by[:, None]).T, self.block).T
         if self.lower_bound is not None:
             rows = rows - self.lower_bound / by
         step = np.abs(rows).max(axis=1, keepdims=True) / (STEPS if self.lower_bound is None else 2 * STEPS + 1) + TINY
