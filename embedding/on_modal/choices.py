@@ -36,7 +36,7 @@ HTTP_SECONDS = 150  # after so long Modal answers an HTTP request itself, with a
 ANSWER_SECONDS = 5  # between the service's deadline and the platform's, so that the refusal is sent
 MOST_MEMORY = 1_000_000  # megabytes: far beyond Modal's own limit, which Modal names
 
-# What the default limit of memory was measured with, in megabytes (the README's "What it costs"), and what a byte of
+# What the default limit of memory was measured with, in megabytes (docs/modal.md, "What it costs"), and what a byte of
 # bodies took there: 872 MB more than at rest for 64 bodies of 2 MB, in int8, the longest text included.
 MEASURED_CACHE, MEASURED_BODIES, BODY_FACTOR = 64, 128, 7
 

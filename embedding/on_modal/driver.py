@@ -58,10 +58,11 @@ class Driver:
             to = jobs.checked_destination(to, self.bucket is not None)
             output = jobs.checked_output(output)
             check_apart(output, self.outputs)
-            if job and (other := jobs.claim(self.board, output, job, is_over)):
-                raise jobs.JobError(
-                    f"the job {other} is writing to {output}. Wait for it, cancel it, or choose another --output."
-                )
+            for option, taken in (("--output", output), ("--to", to)):
+                if job and taken and (other := jobs.claim(self.board, taken, job, is_over)):
+                    raise jobs.JobError(
+                        f"the job {other} is writing to {taken}. Wait for it, cancel it, or choose another {option}."
+                    )
             place = place_of(to, self.bucket, os.environ.get("HF_TOKEN")) if to else None
             status = self._status(job)
             words = self._embed(address, output, options, containers, status, place)
