@@ -20,6 +20,7 @@ from embedding.on_modal.variables import (
     REGION,
     SECRET,
     VOLUME,
+    auto_or,
     gpus,
     listed,
     megabytes,
@@ -27,7 +28,6 @@ from embedding.on_modal.variables import (
     one_line,
     one_of,
     switch,
-    threads,
     whole,
 )
 
@@ -81,11 +81,11 @@ class Choices:
     app_name: str = variable("embedding", NAME)
     model_id: str | None = variable(None, one_line)
     model_revision: str | None = variable(None, one_line)
-    engine: str | None = variable(None, one_of("onnx", "torch"))
-    precision: str | None = variable(None, one_of("int8", "float32", "bfloat16"))
+    engine: str | None = variable(None, auto_or(one_of("onnx", "torch")))
+    precision: str | None = variable(None, auto_or(one_of("int8", "float32", "bfloat16")))
     gpu: tuple[str, ...] = variable((), gpus)
     cpu_cores: float = variable(2.0, number(0.125, 64, "physical cores"))
-    threads: int | None = variable(None, threads)
+    threads: int | None = variable(None, auto_or(whole(1, 128)))
     memory_mb: int | None = variable(None, whole(256, MOST_MEMORY))
     memory_limit_mb: int | None = variable(None, whole(256, MOST_MEMORY))
     min_containers: int = variable(0, whole(0))
