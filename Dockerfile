@@ -19,7 +19,8 @@ RUN python -m venv --system-site-packages /opt/torch && \
 # With the build secret HF_TOKEN, or a MODEL_ID that is public, the model is prepared here, and torch stays behind;
 # else torch goes along, and the model is fetched and prepared at the first start. With ENGINE=torch it goes along anyway.
 FROM torch AS model
-COPY embedding/__init__.py embedding/settings.py embedding/telemetry.py embedding/
+COPY embedding/__init__.py embedding/atomic.py embedding/settings.py embedding/
+COPY embedding/telemetry/__init__.py embedding/telemetry/logs.py embedding/telemetry/
 COPY embedding/model embedding/model
 ARG MODEL_ID
 ARG MODEL_REVISION

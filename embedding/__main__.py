@@ -10,14 +10,15 @@ from typing import Any, Literal, get_args, get_origin
 
 from embedding.demo import demo_settings
 from embedding.model import ModelUnavailable
+from embedding.model.errors import UnsupportedModel
 from embedding.model.fetch.weights import fetch
 from embedding.model.load import fetch_and_prepare
 from embedding.settings import CorpusSettings, Options, Settings, SettingsError
-from embedding.telemetry import configure_logging
+from embedding.telemetry.logs import configure_logging
 
 SECRETS = {"auth_token", "hf_token"}  # by environment only: a command line is there for all to see
 # What concerns the model, whatever is done with it; the rest of Settings is about serving it.
-MODEL_OPTIONS = ("model_id", "model_revision", "demo", "engine", "precision", "log_level")
+MODEL_OPTIONS = ("model_id", "model_revision", "demo", "engine", "threads", "precision", "log_level")
 FLAGS = {"model_id": "model", "model_revision": "revision"}
 DESCRIPTION = "Every option is also an environment variable (in brackets); a flag wins."
 EPILOG = "Secrets come by environment only: auth_token (which serve needs, except with --demo) and HF_TOKEN."
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = flags.pop("run")
     try:
         settings = Settings.read(**{name: flags.pop(name) for name in Settings.model_fields if name in flags})
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, settings.log_format)
         return int(run(settings, **flags))
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -59,6 +60,8 @@ def _prepare(settings: Settings, output: Path) -> int:
         signal.signal(stop, lambda *_: sys.exit(130))  # by which what was begun is cleaned up
     try:
         prepare(source, output, source_id=settings.model_id, precision=settings.precision, report=print_progress)
+    except UnsupportedModel as error:
+        raise UnsupportedModel(f"{error}. ENGINE=torch serves the model as it is, unprepared.") from error
     except OSError as error:
         raise ModelUnavailable(f"{output} can't be written: {error.strerror or error}.") from error
     print(f"prepared {output}; serve it with --model {output}")

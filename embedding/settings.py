@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEFAULT_MODEL = "GokulRajaR/embeddinggemma-300m-qat-q8_0-unquantized"
@@ -10,6 +10,7 @@ DEFAULT_MODEL = "GokulRajaR/embeddinggemma-300m-qat-q8_0-unquantized"
 EngineName = Literal["auto", "onnx", "torch"]
 Precision = Literal["auto", "int8", "float32", "bfloat16"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+LogFormat = Literal["plain", "json"]
 VectorFormat = Literal["float32", "float16", "int8"]
 Quote = Literal["double", "none"]
 
@@ -51,6 +52,9 @@ class Settings(Options):
     engine: EngineName = Field(
         default="auto", description="onnx (CPU) or torch; auto: torch on a GPU, else onnx where it can"
     )
+    threads: int | None = Field(
+        default=None, ge=1, description="processors that the engine uses; by default all that this process may use"
+    )
     precision: Precision = Field(
         default="auto",
         description="number format; auto: float32, or what passed the fidelity check and is clearly faster",
@@ -60,13 +64,48 @@ class Settings(Options):
         default=None, ge=1, description="tokens that the engine gets in one call; by default what suits its device"
     )
     max_concurrent_requests: int = Field(default=128, ge=1, description="requests under way; more are answered 429")
+    max_queue_tokens: int = Field(
+        default=1_000_000, ge=1, description="tokens that wait for the engine; a request beyond is answered 429"
+    )
+    request_timeout: float = Field(
+        default=60.0, gt=0, description="seconds that a request may take, then it is answered 504"
+    )
+    cache_size: ByteSize = Field(
+        default=ByteSize(64_000_000),
+        description="memory for the vectors of texts that come again, in bytes or as 64MB; 0 keeps none",
+    )
     max_body_bytes: int = Field(default=2_000_000, ge=1, description="size of a request's body")
+    max_connections: int = Field(
+        default=1000, ge=1, description="open connections; beyond it the one that has been idle longest is closed"
+    )
+    header_timeout: int = Field(default=10, ge=1, description="seconds for a request's head to come in")
+    body_timeout: int = Field(
+        default=30, ge=1, description="seconds for its body to come in, and one more for each 16,000 bytes"
+    )
+    keep_alive: int = Field(
+        default=75, ge=1, description="seconds that an idle connection stays open; longer than a proxy's"
+    )
+    grace_period: int = Field(
+        default=30, ge=0, description="seconds, told to stop, in which requests under way are answered"
+    )
+    metrics_open: bool = Field(default=False, description="answer /metrics without a token")
     log_level: LogLevel = Field(default="INFO", description="DEBUG says what the server does, never a text or a token")
+    log_format: LogFormat = Field(default="plain", description="plain lines, or json: an object a line")
+
+    @field_validator("threads", mode="before")
+    @classmethod
+    def _auto(cls, value: Any) -> Any:
+        return None if isinstance(value, str) and value.lower() == "auto" else value
 
     @field_validator("log_level", mode="before")
     @classmethod
-    def _any_case(cls, value: Any) -> Any:
+    def _upper_case(cls, value: Any) -> Any:
         return value.upper() if isinstance(value, str) else value
+
+    @field_validator("log_format", mode="before")
+    @classmethod
+    def _lower_case(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
 
     @property
     def tokens(self) -> tuple[str, ...]:

@@ -78,7 +78,9 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, *arguments: str, **environment: str) -> Iterator[Running]:
+def running(
+    folder: Path, *arguments: str, preexec: Callable[[], None] | None = None, **environment: str
+) -> Iterator[Running]:
     """Start `python -m embedding ARGUMENTS` on a free port; its output goes to a file in `folder`."""
     output = folder / "output"
     with output.open("w") as file:
@@ -89,6 +91,7 @@ def running(folder: Path, *arguments: str, **environment: str) -> Iterator[Runni
             stdout=file,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=preexec,
         )
     try:
         yield Running(process, output)

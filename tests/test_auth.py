@@ -57,11 +57,22 @@ def test_the_token_is_asked_for_before_the_body_is_looked_at(demo: httpx.Client)
     assert answer.status_code == 401
 
 
+def test_every_header_that_is_sent_is_looked_at(demo: httpx.Client) -> None:
+    answer = httpx.post(
+        f"{demo.base_url}/predict",
+        json=QUERY,
+        headers=[("Authorization", "Basic x"), ("X-API-Key", "wrong"), ("X-API-Key", ""), ("X-API-Key", TOKEN)],
+        timeout=60,
+    )
+
+    assert answer.status_code == 200
+
+
 def test_an_unknown_path_is_refused_like_any_other(demo: httpx.Client) -> None:
     assert post(demo, {}, "/nowhere").status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/health", "/docs", "/openapi.json", "/"])
+@pytest.mark.parametrize("path", ["/health", "/livez", "/readyz", "/docs", "/openapi.json", "/"])
 def test_probes_and_documentation_are_open(demo: httpx.Client, path: str) -> None:
     assert httpx.get(f"{demo.base_url}{path}", follow_redirects=True).status_code == 200
 

@@ -16,9 +16,11 @@ from tests.benchmarks.autoscaler import (
     Outcome,
     Policy,
     Simulation,
+    SnapshotStarts,
     linear_service,
     parser,
     report,
+    worker_types,
 )
 from tests.benchmarks.traffic import Traffic, arrivals
 from tests.cli import ROOT
@@ -214,6 +216,34 @@ def test_a_container_is_paid_from_its_start_until_its_window_is_over() -> None:
     assert outcome.waited_for_start.all()
     assert outcome.starts == 2
     assert outcome.container_seconds == (2 + 0.5 + 60) + 2.5  # the run ends with its last answer
+
+
+def test_the_first_start_on_each_type_of_worker_makes_its_snapshot() -> None:
+    """By hand: requests so far apart that each starts a container, on workers of the types 0, 1, 0, 2, 1, 0.
+
+    The first, second and fourth start takes 7 s and the others 1 s; each call takes 0.5 s, and then 60 s go idle.
+    """
+    starts = SnapshotStarts(1, 7, iter([0, 1, 0, 2, 1, 0]).__next__)
+    times = [1000.0 * n for n in range(6)]
+
+    outcome = Simulation(times, Policy(scaledown_window=60), lambda _: 0.5, starts).run()
+
+    assert outcome.latency.tolist() == [7.5, 7.5, 1.5, 7.5, 1.5, 1.5]
+    assert outcome.container_seconds == (3 * 7 + 3 * 1) + 6 * 0.5 + 5 * 60  # the run ends with its last answer
+    assert (outcome.starts, starts.made) == (6, 3)
+
+
+@pytest.mark.parametrize("days", [1, 4, 30])
+def test_so_many_starts_are_slow_as_types_are_drawn_at_least_once(days: int) -> None:
+    """Of k types, n draws hold k (1 − (1 − 1/k)ⁿ) on average: each type is left out with probability (1 − 1/k)ⁿ."""
+    types, runs = 6, 2000
+    times = [1000.0 * n for n in range(days)]
+    made = 0
+    for seed in range(runs):
+        starts = SnapshotStarts(1, 7, worker_types(types, seed))
+        made += round((Simulation(times, Policy(), lambda _: 0.5, starts).run().latency > 2).sum())
+
+    assert made / runs == pytest.approx(types * (1 - (1 - 1 / types) ** days), rel=TOLERANCE)
 
 
 def test_the_window_begins_anew_with_each_answer() -> None:

@@ -71,7 +71,7 @@ def test_no_body_is_refused(demo: httpx.Client) -> None:
 def test_a_wrong_content_type_is_refused(demo: httpx.Client, content_type: str) -> None:
     answer = demo.post("/predict", content=b'{"query": "x"}', headers={"Content-Type": content_type})
 
-    refused(answer, 422, ["body"], "application/json")
+    refused(answer, 415, ["body"], f"application/json, not {content_type}")
 
 
 @pytest.mark.parametrize("body", [rb'{"query": "\ud800"}', rb'{"query": ["x", "\udfff tail"]}', rb'{"\ud800": "x"}'])

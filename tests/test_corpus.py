@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 from embedding.corpus import CorpusError, open_source
 from embedding.corpus.columns import choose
 from embedding.corpus.windows import titled
-from embedding.model.tokenizer import task_prompt
+from embedding.model.errors import NotFinite
 from embedding.settings import CorpusSettings
 from tests.corpora import Corpus, made_texts, manifest, matrix, rejects, table, write_jsonl
 from tests.tiny_gemma import DIMENSION, MAX_TOKENS
@@ -203,7 +203,7 @@ def test_a_text_whose_vector_is_not_finite_is_listed(corpus: Corpus, tmp_path: P
 
         def embed(self, batch):
             if any("glacier glacier" in text.text for text in batch):
-                raise ArithmeticError("a vector is not finite")
+                raise NotFinite([0])
             return corpus.engine.embed(batch)
 
     texts = [*made_texts(30, longest=1), "glacier glacier"]
@@ -287,11 +287,6 @@ def test_a_title_of_any_length_leaves_room_for_the_text(corpus: Corpus, prompt: 
     found = table(tmp_path / "out")
     assert summary.documents == len(titles)
     assert max(found["tokens"].to_pylist()) <= 40
-
-
-@pytest.mark.parametrize("name", ["document", "passage", "corpus"])
-def test_a_document_s_prompt_may_have_any_of_three_names(name: str) -> None:
-    assert task_prompt({"query": "q: ", name: "d: "}, "document") == "d: "
 
 
 @pytest.mark.parametrize(("form", "error"), [("float32", 1e-6), ("float16", 1e-3), ("int8", 4e-3)])

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from embedding.model import __main__ as image
-from embedding.model import artifacts
 from embedding.model.errors import UnsupportedModel
+from embedding.model.fetch import prepared
 from embedding.model.fetch.manifest import read_manifest
 from embedding.settings import Settings
 from tests.cli import ROOT
@@ -56,23 +56,35 @@ def test_a_prepared_model_is_found_by_its_name_when_weights_and_torch_are_gone(
         assert "no torch here" in said
 
 
-def test_a_name_leads_to_what_was_prepared_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_step_that_prepares_has_all_files_that_it_imports(tmp_path: Path) -> None:
+    lines = re.findall(r"^COPY ((?:embedding/\S+ )+)embedding/", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    for name in " ".join(lines).split():
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        copy(ROOT / name, tmp_path / name)
+
+    code = "import embedding.model.__main__, embedding.model.prepare.__main__, embedding.model.torch_engine"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120)
+
+
+def test_a_name_leads_to_what_was_prepared_last(
+    prepared_gemma: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def prepare(source: Path, folder: Path, *_: object) -> None:
-        folder.mkdir()
-        (folder / "manifest.json").write_text("{}")
+        shutil.copytree(prepared_gemma, folder)
 
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    monkeypatch.setattr(artifacts, "_prepare", prepare)
+    monkeypatch.setattr(prepared, "_prepare", prepare)
     for version in ("first", "second"):
         (tmp_path / version).mkdir()
         (tmp_path / version / "config.json").write_text(version)
 
-    first, second = (artifacts.prepared(tmp_path / version, MODEL) for version in ("first", "second"))
+    first, second = (prepared.find_or_prepare(tmp_path / version, MODEL) for version in ("first", "second"))
 
     assert first != second
-    assert artifacts.known(MODEL) == second
-    assert artifacts.prepared(tmp_path / "first", MODEL) == first
-    assert artifacts.known(MODEL) == first
+    assert prepared.find_prepared(MODEL) == second
+    assert prepared.find_or_prepare(tmp_path / "first", MODEL) == first
+    assert prepared.find_prepared(MODEL) == first
 
 
 @pytest.mark.parametrize(("refused", "taken"), [((), "int8"), (("int8",), "float32")])

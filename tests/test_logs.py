@@ -8,7 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from embedding.api.log import RequestLog
+from embedding.api.edge.log import RequestLog
+from embedding.api.errors import Errors
+from embedding.telemetry.metrics import Metrics
 from tests.cli import running
 
 TOKEN = "sesame-token-0123"
@@ -38,7 +40,7 @@ def test_no_text_and_no_token_reaches_a_log(tiny_gemma: Path, tmp_path: Path) ->
 
     assert "POST /predict 200" in log
     assert "POST /predict 422" in log
-    assert "3 texts" in log
+    assert "texts=3" in log
     for secret in (*WORDS, TOKEN, "hf_sesame"):
         assert secret not in log
 
@@ -48,7 +50,7 @@ def test_a_failure_is_logged_by_its_place_and_answered_500(caplog: pytest.LogCap
         raise ValueError(WORDS[0])
 
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(app=RequestLog(broken))
+        transport = httpx.ASGITransport(app=RequestLog(broken, Metrics(), Errors({}), []))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             return await client.get("/")
 

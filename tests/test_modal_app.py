@@ -3,21 +3,26 @@
 import asyncio
 import gc
 import importlib
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextvars import ContextVar, copy_context
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from embedding.model import Engine
 from embedding.serving import Service
 from embedding.settings import Settings
-from tests.cli import run
+from tests.cli import ROOT, run
 from tests.corpora import made_texts, write_jsonl
 from tests.live import TOKEN
+from tests.test_modal_jobs import Entries
 
 modal = pytest.importorskip("modal")
 pytestmark = pytest.mark.filterwarnings("ignore:.* executing locally:UserWarning")
@@ -35,6 +40,11 @@ def modal_app(tiny_gemma: Path, monkeypatch: pytest.MonkeyPatch) -> Loader:
         return importlib.reload(importlib.import_module("modal_app"))
 
     return load
+
+
+async def get(app: Any, path: str, **headers: str) -> httpx.Response:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://modal") as client:
+        return await client.get(path, headers=headers)
 
 
 def ask(app: Any, path: str = "/predict", **headers: str) -> httpx.Response:
@@ -75,6 +85,45 @@ def test_what_the_snapshot_holds_has_no_token_and_takes_the_one_of_the_day(
     assert ask(app, Authorization=f"Bearer {today}").status_code == 200
 
 
+def test_the_end_of_a_container_waits_for_the_requests_in_it(modal_app: Loader) -> None:
+    app = modal_app(auth_token=TOKEN).Embedding().web.local()
+
+    async def end_amid_a_request() -> tuple[httpx.Response, httpx.Response]:
+        events: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        said: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        container = asyncio.create_task(app({"type": "lifespan", "state": {}}, events.get, said.put))
+        await events.put({"type": "lifespan.startup"})
+        assert (await said.get())["type"] == "lifespan.startup.complete"
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        body_goes_on = asyncio.Event()
+
+        async def body() -> AsyncIterator[bytes]:
+            yield b'{"query": '
+            await body_goes_on.wait()
+            yield b'"lattice"}'
+
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://modal", headers=headers) as client:
+            under_way = asyncio.create_task(client.post("/predict", content=body()))
+            while not app.state.drain.under_way:
+                await asyncio.sleep(0)
+            await events.put({"type": "lifespan.shutdown"})
+            while not app.state.drain.begun:
+                await asyncio.sleep(0)
+            late = await client.post("/predict", json={"query": "late"})
+            assert said.empty()
+            body_goes_on.set()
+            answered = await under_way
+        assert (await said.get())["type"] == "lifespan.shutdown.complete"
+        await container
+        return answered, late
+
+    answered, late = asyncio.run(end_amid_a_request())
+
+    assert len(answered.json()) == 96
+    assert late.status_code == 503
+
+
 def test_without_a_token_every_answer_says_what_to_create(modal_app: Loader) -> None:
     app = modal_app().Embedding().web.local()
 
@@ -87,23 +136,131 @@ def test_without_a_token_every_answer_says_what_to_create(modal_app: Loader) -> 
 def test_the_layers_of_the_model_come_before_those_of_the_code(modal_app: Loader) -> None:
     serves = modal_app().serves
 
-    assert not any(serves(Path(path)) for path in ("settings.py", "model/weights.py", "model/prepare/prepare.py"))
+    assert not any(
+        serves(Path(path))
+        for path in ("settings.py", "atomic.py", "model/fetch/weights.py", "model/prepare/prepare.py")
+    )
     assert all(serves(Path(path)) for path in ("api/app.py", "serving/service.py", "corpus/run.py", "__main__.py"))
     assert serves(Path("model/__pycache__/weights.cpython-311.pyc"))
 
 
-def test_what_is_set_at_deploy_time_is_declared(modal_app: Loader) -> None:
-    app = modal_app(MIN_CONTAINERS="1", BUFFER_CONTAINERS="2", CPU_CORES="4", GPU="L4", PRECISION="float32")
+def test_what_is_chosen_is_declared(modal_app: Loader) -> None:
+    app = modal_app(MIN_CONTAINERS="1", BUFFER_CONTAINERS="2", CPU_CORES="4", GPU="L4,A10", PRECISION="float32")
 
     assert (app.SCALING["min_containers"], app.SCALING["buffer_containers"]) == (1, 2)
-    assert (app.CONTAINER["cpu"], app.CONTAINER["gpu"], app.CONTAINER["enable_memory_snapshot"]) == (4, "L4", False)
-    assert app.chosen(app.MODEL)["ENGINE"] == "torch"
-    assert app.chosen(app.MODEL)["PRECISION"] == "float32"
+    assert (app.CONTAINER["cpu"], app.CONTAINER["gpu"]) == ((4, 4), ["L4", "A10"])
+    assert app.SNAPSHOT["enable_memory_snapshot"] is False
+    assert (app.CHOICES.model["ENGINE"], app.CHOICES.model["PRECISION"]) == ("torch", "float32")
 
 
-def test_a_variable_that_is_no_number_is_named(modal_app: Loader) -> None:
-    with pytest.raises(SystemExit, match="MIN_CONTAINERS is 'one'"):
+def test_cores_and_memory_have_a_hard_limit_and_no_pool_more_threads_than_cores(modal_app: Loader) -> None:
+    app = modal_app(CPU_CORES="2.5")
+
+    request, limit = app.CONTAINER["memory"]
+
+    assert app.CONTAINER["cpu"] == (2.5, 2.5)
+    assert request < limit
+    pools = ("THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
+    assert {app.CHOICES.limits[name] for name in pools} == {"3"}
+
+
+def test_a_container_declares_what_was_chosen_where_it_was_deployed_from(
+    modal_app: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = modal_app(APP_NAME="papers", SERVER="1", BUCKET="mine", BUCKET_SECRET="keys", MAX_CLIENT_BATCH="7")
+    carried = here.carried(here.GIVEN)
+    for name in ("APP_NAME", "SERVER", "BUCKET", "BUCKET_SECRET", "MAX_CLIENT_BATCH"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(modal, "is_local", lambda: False)
+
+    there = modal_app(**carried)
+
+    assert there.app.name == "papers"
+    assert there.Server
+    assert list(there.bucket_mount()) == ["/bucket"]
+    assert there.CHOICES.limits["MAX_CLIENT_BATCH"] == "7"
+
+
+def test_a_wrong_choice_ends_the_deploy_with_one_line(modal_app: Loader) -> None:
+    with pytest.raises(SystemExit, match=r"^error: MIN_CONTAINERS is 'one', and must be a whole number of 0 or more.$"):
         modal_app(MIN_CONTAINERS="one")
+
+
+def test_it_is_deployed_from_a_machine_that_has_no_package_but_modal() -> None:
+    """All that is installed here and not by modal is out of reach."""
+    blocked = (
+        "pydantic numpy torch fastapi starlette onnxruntime tokenizers orjson pyarrow fsspec huggingface_hub filelock"
+    )
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({blocked.split()})); import modal_app; print(modal_app.app.name)"
+    )
+
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert told.stdout.splitlines()[-1:] == ["embedding"], told.stderr
+
+
+def call(app: ModuleType, *arguments: Any, **named: Any) -> Any:
+    """What `.embed.remote` gives, in this process."""
+    container = app.Embedding()
+    container.web.local()  # which loads; a local call of an async method does not
+
+    return asyncio.run(container.embed.local(*arguments, **named))
+
+
+def test_a_call_without_http_gives_the_vectors_that_http_gives(modal_app: Loader) -> None:
+    app = modal_app(auth_token=TOKEN, PRECISION="float32")
+
+    one, many = call(app, "lattice"), call(app, ["lattice", "lattice"], task="document")
+
+    assert one.shape == (96,)
+    assert many.shape == (2, 96)
+    assert one.dtype == many.dtype == np.float32
+    by_http = ask(app.Embedding().web.local(), Authorization=f"Bearer {TOKEN}").json()
+    assert np.allclose(one, by_http, atol=1e-6)
+    assert not np.allclose(one, many[0], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("   ",), "texts: must not be blank"),
+        ((["fine", ""],), r"texts\.1: must not be blank"),
+        ((7,), "texts: must be a string or a list of strings"),
+        ((["fine", 7],), r"texts\.1: must be a string"),
+        (([],), "texts: .*at least one"),
+        ((["a", "b", "c"],), "takes at most 2"),
+        (("a", "other"), "task: .*'query' or 'document'"),
+        (("half \ud800",), "surrogate"),
+    ],
+)
+def test_a_call_without_http_refuses_what_http_refuses(modal_app: Loader, arguments: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        call(modal_app(MAX_CLIENT_BATCH="2"), *arguments)
+
+
+def test_a_call_without_http_is_no_larger_than_a_request_may_be(modal_app: Loader) -> None:
+    with pytest.raises(ValueError, match=r"texts: have 2000 bytes, and a call takes at most 1000 \(MAX_BODY_BYTES\)"):
+        call(modal_app(MAX_BODY_BYTES="1000"), ["a" * 1000, "b" * 1000])
+
+
+def test_the_container_computes_with_the_threads_that_were_chosen(
+    modal_app: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = modal_app(auth_token=TOKEN, CPU_CORES="1")
+    for name, value in app.CHOICES.limits.items():
+        monkeypatch.setenv(name, value)
+
+    served = app.Embedding().web.local()
+
+    assert asyncio.run(get(served, "/info", Authorization=f"Bearer {TOKEN}")).json()["threads"] == 1
+
+
+def test_a_call_without_http_refuses_to_cut_a_text_when_asked(modal_app: Loader) -> None:
+    with pytest.raises(ValueError, match=r"texts\.1: .*tokens"):
+        call(modal_app(), ["short", "long " * 500], truncate=False)
 
 
 class Method:
@@ -142,28 +299,117 @@ def on_disk(modal_app: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return app
 
 
+@pytest.fixture
+def containers(on_disk: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Method:
+    """The method of the class Corpus that embeds, with threads for containers."""
+    real = on_disk.Corpus
+    embeds = Method(real(precision="float32").embed)
+    stand_in = SimpleNamespace(describe=Method(real(precision="float32").describe), embed=embeds)
+    monkeypatch.setattr(on_disk, "Corpus", lambda precision: stand_in)
+    return embeds
+
+
+def files_under(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def papers(tmp_path: Path) -> Path:
+    return write_jsonl(tmp_path / "papers.jsonl", [{"text": text} for text in made_texts(60)])
+
+
+@pytest.fixture
+def here(papers: Path, tmp_path: Path) -> dict[str, bytes]:
+    """What one machine makes of the papers."""
+    done = run("embed", str(papers), "--output", str(tmp_path / "here"), "--shard-chars", "800")
+    assert done.returncode == 0, done.stderr
+    return files_under(tmp_path / "here")
+
+
+@pytest.mark.usefixtures("containers")
 def test_a_corpus_in_containers_gives_the_files_that_one_machine_gives(
-    on_disk: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    on_disk: ModuleType, tmp_path: Path, papers: Path, here: dict[str, bytes]
 ) -> None:
-    app = on_disk
-    corpus = write_jsonl(tmp_path / "papers.jsonl", [{"text": text} for text in made_texts(60)])
-    real = app.Corpus
-
-    def stand_in(precision: str) -> SimpleNamespace:
-        container = real(precision=precision)
-        return SimpleNamespace(describe=Method(container.describe), embed=Method(container.embed))
-
-    monkeypatch.setattr(app, "Corpus", stand_in)
-    well, words = app.embed_corpus.local(str(corpus), "there", {"shard_chars": 800}, containers=100)
-    here = run("embed", str(corpus), "--output", str(tmp_path / "here"), "--shard-chars", "800")
+    well, words = on_disk.embed_corpus.local(str(papers), "there", {"shard_chars": 800}, containers=100)
 
     assert well, words
-    assert here.returncode == 0, here.stderr
     assert "60 documents" in words
-    files = {path.relative_to(tmp_path / "here") for path in (tmp_path / "here").rglob("*") if path.is_file()}
-    assert len(files) > 5
-    for path in files:
-        assert (tmp_path / "there" / path).read_bytes() == (tmp_path / "here" / path).read_bytes(), path
+    assert "container-hours, about $0.00 so far at list prices" in words
+    assert len(here) > 5
+    assert files_under(tmp_path / "there") == here
+
+
+def test_a_driver_that_is_replaced_goes_on_with_no_shard_twice_or_missing(
+    on_disk: ModuleType, containers: Method, tmp_path: Path, papers: Path, here: dict[str, bytes]
+) -> None:
+    embedded: list[str] = []
+    map_all = containers.starmap
+
+    def taken_away(calls: AsyncIterator[Any], *, order_outputs: bool) -> Iterator[Any]:
+        """Two shards are done and told, a third is done and not told, when the driver goes."""
+        for number, arguments in enumerate(asyncio.run(collected(calls))):
+            answer = containers._call(*arguments)
+            if number == 2:
+                raise SystemExit
+            yield answer
+
+    def embed(job: Any, shard: Any, folder: Path) -> Any:
+        embedded.append(shard.name)
+        return real(job, shard, folder)
+
+    real, containers._call = containers._call, embed
+    containers.starmap = taken_away
+    with pytest.raises(SystemExit):
+        on_disk.embed_corpus.local(str(papers), "there", {"shard_chars": 800})
+    assert len(embedded) == 3
+    containers.starmap = map_all
+    well, words = on_disk.embed_corpus.local(str(papers), "there", {"shard_chars": 800})
+
+    assert well, words
+    assert len(embedded) == len(set(embedded)) > 5
+    assert files_under(tmp_path / "there") == here
+
+
+def test_of_two_drivers_on_one_output_the_second_is_told_whose_it_is(
+    on_disk: ModuleType, containers: Method, tmp_path: Path, papers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = write_jsonl(tmp_path / "other.jsonl", [{"text": text} for text in made_texts(20)])
+    job: ContextVar[str] = ContextVar("job")
+    monkeypatch.setattr(on_disk, "board", Entries())
+    monkeypatch.setattr(modal, "current_function_call_id", job.get)
+    monkeypatch.setattr("embedding.on_modal.driver.is_over", lambda job: False)
+    map_all, answers = containers.starmap, []
+
+    def meanwhile(calls: AsyncIterator[Any], *, order_outputs: bool) -> Iterator[Any]:
+        """While the first job runs, a second comes, of another input."""
+        for number, answer in enumerate(map_all(calls, order_outputs=order_outputs)):
+            if number == 1:
+                answers.append(in_job("fc-2", other))
+            yield answer
+
+    def in_job(name: str, address: Path) -> Any:
+        def embed() -> Any:
+            job.set(name)
+            return on_disk.embed_corpus.local(str(address), "there", {"shard_chars": 800})
+
+        return copy_context().run(embed)
+
+    containers.starmap = meanwhile
+    answers.append(in_job("fc-1", papers))
+
+    assert answers[0] == (
+        False,
+        "the job fc-1 is writing to there. Wait for it, cancel it, or choose another --output.",
+    )
+    assert answers[1][0], answers[1][1]
+    assert "60 documents" in answers[1][1]
+
+
+def test_a_job_that_counts_on_another_model_is_refused(on_disk: ModuleType, papers: Path) -> None:
+    well, words = on_disk.embed_corpus.local(str(papers), "there", model={"MODEL_ID": "me/other"})
+
+    assert not well
+    assert "not me/other. Deploy it anew" in words
 
 
 def test_an_input_that_can_not_be_read_is_no_reason_to_try_again(on_disk: ModuleType, tmp_path: Path) -> None:
@@ -175,12 +421,14 @@ def test_an_input_that_can_not_be_read_is_no_reason_to_try_again(on_disk: Module
 
 @pytest.mark.parametrize("output", ["/home/me/vectors", "../vectors", "a/../../b", "."])
 def test_an_output_that_is_not_on_the_volume_is_refused(modal_app: Loader, output: str) -> None:
+    app = modal_app()
+
     with pytest.raises(SystemExit, match="must be the name of a folder"):
-        modal_app().main.info.raw_f("papers.parquet", output)
+        app.main.info.raw_f("papers.parquet", output)
 
 
 def test_torch_without_a_card_keeps_torch_and_the_weights(modal_app: Loader) -> None:
     app = modal_app(ENGINE="torch")
 
     assert "rm -rf" not in app.PREPARE
-    assert "PRECISION" not in app.chosen(app.MODEL)
+    assert "PRECISION" not in app.CHOICES.model

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from embedding.model.encoder import OnnxEncoder
-from embedding.model.errors import UnknownPrecision
+from embedding.model.errors import UnknownPrecision, UnknownToken
+from embedding.model.load import load_engine
+from embedding.model.machine import available_cores
 from embedding.model.onnx_engine import OnnxEngine
 from embedding.model.ragged import attention_length, group_by_length
+from embedding.settings import Settings
 from tests.tiny_gemma import VOCABULARY
 
 
@@ -69,8 +73,9 @@ def test_a_text_out_of_bounds_is_refused(prepared_demo: Path) -> None:
         encoder.embed([[101], []])
     with pytest.raises(ValueError, match="text 0 has 257 tokens"):
         encoder.embed([[101] * 257])
-    with pytest.raises(ValueError, match="outside"):
-        encoder.embed([[30522]])
+    with pytest.raises(UnknownToken) as caught:
+        encoder.embed([[101], [30522]])
+    assert caught.value.indices == (1,)
 
 
 def test_a_precision_not_offered_is_named(prepared_demo: Path) -> None:
@@ -108,3 +113,24 @@ def test_only_texts_of_one_rounded_length_share_a_run() -> None:
     assert sorted(i for run in runs for i in run) == list(range(len(lengths)))
     assert all(len({attention_length(lengths[i]) for i in run}) == 1 for run in runs)
     assert all(len(run) == 1 or sum(lengths[i] for i in run) <= 512 for run in runs)
+
+
+@pytest.mark.parametrize(("threads", "expected"), [("1", 1), ("3", 3), ("auto", available_cores())])
+def test_the_engine_uses_as_many_threads_as_it_is_told(
+    prepared_gemma: Path, monkeypatch: pytest.MonkeyPatch, threads: str, expected: int
+) -> None:
+    monkeypatch.setenv("THREADS", threads)
+
+    assert load_engine(Settings.read(model_id=str(prepared_gemma))).info.threads == expected
+
+
+def test_calls_that_overlap_give_each_text_its_vector(prepared_gemma: Path) -> None:
+    encoder = OnnxEncoder(prepared_gemma, "float32")
+    batches = [token_ids(*lengths) for lengths in ((5, 9, 30), (190,), (7,) * 20, (100, 100)) * 5]
+    alone = [encoder.embed(batch) for batch in batches]
+
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(encoder.embed, batches))
+
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)

@@ -39,7 +39,7 @@ def load(report):
             print(asyncio.run(status()), file=sys.stderr)
     return load_engine(settings, telling)
 
-service = Service(load, max_batch_tokens=None, max_concurrent_requests=1)
+service = Service(load)
 app = create_app(settings, service)
 service.load_now()
 print(asyncio.run(status()), file=sys.stderr)

@@ -1,7 +1,10 @@
 """Containers, hours and dollars of a large job."""
 
+import argparse
 import importlib
+import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -18,10 +21,12 @@ from tests.benchmarks.plan import (
     Plan,
     at_best,
     break_even,
+    container_dollars,
     listed_machines,
     main,
     parser,
     plan,
+    read_rates,
     report,
 )
 from tests.cli import ROOT
@@ -85,6 +90,28 @@ def test_cards_have_no_hours_until_they_are_measured() -> None:
     assert measured.count("| L4 |") == 1
 
 
+@pytest.mark.parametrize("unit", [1, 3600])
+def test_an_accounts_own_prices_take_the_place_of_those_listed(tmp_path: Path, unit: int) -> None:
+    rates = {"cpu_core": str(0.00001 * unit), "Memory (GiB)": str(0.000002 * unit), "gpu-l4": str(0.0002 * unit)}
+    rates["gpu-l40s"] = str(0.0005 * unit)
+    (tmp_path / "rates.json").write_text(json.dumps(rates))
+
+    prices = read_rates(str(tmp_path / "rates.json"))
+    told = report(parser().parse_args(["--rates", str(tmp_path / "rates.json")]))
+
+    assert container_dollars(None, prices) == pytest.approx(3600 * (2 * 0.00001 + 1.5 * 0.000002))
+    assert container_dollars("L4", prices) == pytest.approx(3600 * (2 * 0.00001 + 8 * 0.000002 + 0.0002))
+    assert "The account's own prices, but Modal's list prices for T4, A10, A100-40GB" in told
+
+
+@pytest.mark.parametrize("content", ["no json", "[]", "{}", '{"cpu": "free"}', '{"cpu": "1000000"}'])
+def test_a_file_that_holds_no_rates_is_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / "rates.json").write_text(content)
+
+    with pytest.raises(argparse.ArgumentTypeError, match=r"rates\.json"):
+        read_rates(str(tmp_path / "rates.json"))
+
+
 def test_a_machine_of_the_users_own_keeps_to_the_most_containers_there_may_be() -> None:
     told = report(parser().parse_args(["--machine", "mine:1000:1", "--max-containers", "5"]))
 
@@ -119,11 +146,11 @@ def test_the_constants_are_the_figures_of_the_readme_and_the_settings_of_modal_a
 
     assert pytest.approx(seconds) == CPU_SECONDS
     assert f"a container is ready {PROCESS_START_SECONDS} s after" in README
-    assert (app.CONTAINER["cpu"], app.CONTAINER["memory"] / 1024) == (CORES, MEMORY_GIB)
+    assert (app.CONTAINER["cpu"][0], app.CONTAINER["memory"][0] / 1024) == (CORES, MEMORY_GIB)
     assert app.CORPUS_IDLE_SECONDS == IDLE_SECONDS
     assert app.SCALING["scaledown_window"] == policy.scaledown_window
     assert app.SCALING["max_containers"] == policy.max_containers
-    assert (policy.max_inputs, policy.target_inputs) == (app.MAX_REQUESTS, app.TARGET_REQUESTS)
+    assert (policy.max_inputs, policy.target_inputs) == (app.CHOICES.max_requests, app.CHOICES.target_requests)
 
 
 def test_the_readme_has_the_tables_as_printed() -> None:

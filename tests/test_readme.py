@@ -45,6 +45,12 @@ def test_the_python_example_runs(demo: httpx.Client) -> None:
     assert run(sys.executable, "-c", example, server=demo) == "2 vectors of 384\n"
 
 
+def test_the_client_s_example_runs(demo: httpx.Client) -> None:
+    (example,) = [block for block in blocks("python") if "EmbeddingClient" in block]
+
+    assert run(sys.executable, "-c", example, server=demo) == "2 vectors of 384\nbest: 0\n"
+
+
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
 def test_the_javascript_example_runs(demo: httpx.Client, tmp_path: Path) -> None:
     (example,) = blocks("javascript")

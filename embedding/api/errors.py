@@ -1,38 +1,122 @@
-"""What went wrong, as a status and FastAPI's `{"detail": …}`, in one place."""
+"""What went wrong, as a status and words, in one place; each protocol renders that in its own shape."""
 
 import logging
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
 
-from embedding.api.disconnect import CallerLeft
-from embedding.serving.errors import Overloaded, Unavailable
+from embedding.serving import DeadlineExceeded, Overloaded, TooLarge, Unavailable
 
 logger = logging.getLogger(__name__)
 
-UNION_TAGS = ("<one>", "<many>")
+Location = tuple[str | int, ...]
+MAX_NAME = 100
+CALLER_LEFT = 499
 
 
-class InvalidInput(Exception):
-    """A field of the request can't be served: answered 422, naming it."""
+class Refused(Exception):
+    """The request can't be served as it is: `status` says why in general, `str()` in words, for its sender."""
 
-    def __init__(self, location: tuple[str | int, ...], kind: str, message: str) -> None:
+    status = 422
+    kind = "invalid"
+    headers: Mapping[str, str] = {}
+    location: Location = ()
+
+
+class InvalidInput(Refused):
+    """Something in the body is wrong: answered 422, naming the field. `location` is without "body"."""
+
+    def __init__(self, location: Location, kind: str, message: str) -> None:
         super().__init__(message)
-        self.location, self.kind = location, kind
+        self.location, self.kind = ("body", *location), kind
 
 
-def add_error_handlers(app: FastAPI) -> None:
-    app.add_exception_handler(RequestValidationError, _invalid_request)
-    app.add_exception_handler(InvalidInput, _invalid_input)
-    app.add_exception_handler(Unavailable, _unavailable)
-    app.add_exception_handler(CallerLeft, _nobody)
-    app.add_exception_handler(HTTPException, _http)
+class BodyTooLarge(Refused):
+    """The body has more bytes than the service reads."""
+
+    status, kind, location = 413, "too_large", ("body",)
+
+
+class UnsupportedContent(Refused):
+    """The body is of a type, a charset or a compression that the service does not read."""
+
+    status, kind, location = 415, "unsupported_content", ("body",)
+    headers: Mapping[str, str] = {"Accept": "application/json", "Accept-Encoding": "gzip, identity"}
+
+
+class Unauthorized(Refused):
+    """No token, or a wrong one."""
+
+    status, kind, headers = 401, "unauthorized", {"WWW-Authenticate": "Bearer"}
+
+
+class CallerLeft(Exception):
+    """The caller hung up; whatever is answered, nobody hears it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as a protocol needs to know it. `location` names the field, from "body" on; empty: it is of none."""
+
+    status: int
+    kind: str
+    message: str
+    location: Location = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Render = Callable[[Problem], Any]
+
+
+def describe(error: Exception) -> Problem:
+    """The one table from an error to its status."""
+    if isinstance(error, Refused):
+        return Problem(error.status, error.kind, str(error), _printable(error.location), error.headers)
+    if isinstance(error, Unavailable):
+        status, kind = (429, "overloaded") if isinstance(error, Overloaded) else (503, "unavailable")
+        headers = {"Retry-After": str(error.retry_after)}
+        return Problem(status, kind, f"{error}; try again later.", headers=headers)
+    if isinstance(error, DeadlineExceeded):
+        return Problem(504, "deadline", f"{error}")
+    if isinstance(error, TooLarge):
+        return Problem(422, "too_large", str(error), ("body",))
+    if isinstance(error, HTTPException):
+        return Problem(error.status_code, "http", error.detail, headers=error.headers or {})
+    if isinstance(error, CallerLeft):
+        return Problem(CALLER_LEFT, "caller_left", "")
+    return Problem(500, "internal", "Internal error; it was logged.")
+
+
+def render_detail(problem: Problem) -> Any:
+    """FastAPI's shape: a list of what is wrong in which field, or a sentence where no field is to blame."""
+    if not problem.location:
+        return {"detail": problem.message}
+    return {"detail": [{"loc": problem.location, "type": problem.kind, "msg": problem.message}]}
+
+
+class Errors:
+    """Answers for errors, each in the shape of the protocol that its path belongs to."""
+
+    def __init__(self, renders: Mapping[str, Render]) -> None:
+        self._renders = renders
+
+    def answer(self, scope: Scope, error: Exception) -> Response:
+        """`error` as the caller is told it."""
+        problem = describe(error)
+        if problem.status == CALLER_LEFT:
+            return Response(status_code=CALLER_LEFT)
+        content = self._renders.get(scope["path"], render_detail)(problem)
+        return JSONResponse(content, problem.status, headers=dict(problem.headers))
+
+    async def handle(self, request: Request, error: Exception) -> Response:
+        """The same as a handler of exceptions."""
+        return self.answer(request.scope, error)
 
 
 def log_failure(error: Exception) -> None:
@@ -43,52 +127,8 @@ def log_failure(error: Exception) -> None:
     )
 
 
-def _details(items: Iterable[tuple[Iterable[str | int], str, str]], status: int = 422) -> JSONResponse:
-    detail = [{"loc": [_printable(part) for part in loc], "type": kind, "msg": msg} for loc, kind, msg in items]
-    return JSONResponse({"detail": detail}, status_code=status)
-
-
-def _printable(part: str | int) -> str | int:
-    """A field's name as it can be sent back: a client may have put anything into it."""
-    return part if isinstance(part, int) else part.encode("utf-8", "replace").decode()[:100]
-
-
-async def _invalid_request(request: Request, error: Any) -> JSONResponse:
-    # Never the input itself, which FastAPI would add: it may be huge, or not even encodable.
-    return _details((_location(e["loc"]), e["type"], _message(e, request)) for e in error.errors())
-
-
-def _location(location: tuple[str | int, ...]) -> list[str | int]:
-    """Drop the tags by which pydantic tells which member of a union it tried."""
-    return [part for part in location if part not in UNION_TAGS]
-
-
-def _message(error: dict[str, Any], request: Request) -> str:
-    if error["type"] == "json_invalid":
-        return f"is not valid JSON: {error['ctx']['error']}"
-    if error["loc"] == ("body",) and error["type"] != "too_many_fields":
-        sent = request.headers.get("content-type", "none")
-        return "must be a JSON object" + ("" if "json" in sent else f", sent as application/json, not {sent[:100]}")
-    return str(error["msg"])
-
-
-async def _invalid_input(_request: Request, error: Any) -> JSONResponse:
-    return _details([(("body", *error.location), error.kind, str(error))])
-
-
-async def _unavailable(_request: Request, error: Any) -> JSONResponse:
-    status = 429 if isinstance(error, Overloaded) else 503
-    headers = {"Retry-After": str(error.retry_after)}
-    return JSONResponse({"detail": f"{error}; try again later."}, status_code=status, headers=headers)
-
-
-async def _nobody(_request: Request, _error: Any) -> Response:
-    return Response(status_code=499)
-
-
-async def _http(_request: Request, error: Any) -> JSONResponse:
-    if error.status_code == 413:
-        return _details([(("body",), "too_large", error.detail)], 413)
-    if error.status_code == 400:
-        return _details([(("body",), "json_invalid", "is not valid JSON in UTF-8")])
-    return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=error.headers)
+def _printable(location: Location) -> Location:
+    """Fields' names as they can be sent back: a client may have put anything into them."""
+    return tuple(
+        part if isinstance(part, int) else part.encode("utf-8", "replace").decode()[:MAX_NAME] for part in location
+    )

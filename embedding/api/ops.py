@@ -5,27 +5,40 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, Request, Security
-from starlette.responses import PlainTextResponse
+from fastapi import APIRouter, Request
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.responses import PlainTextResponse, Response
 
-from embedding.api.auth import SCHEMES
+from embedding.api.openapi import SECURED, UNAUTHORIZED
 from embedding.model import EngineInfo
 from embedding.serving import NotReady
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+NOT_READY: dict[int | str, dict[str, Any]] = {503: {"description": "Not now; come back after `Retry-After` seconds."}}
 
 router = APIRouter(tags=["operations"])
 
 
 @router.head("/health", include_in_schema=False)
-@router.get("/health", response_class=PlainTextResponse)
+@router.head("/health/", include_in_schema=False)
+@router.get("/health/", include_in_schema=False)
+@router.get("/health", response_class=PlainTextResponse, responses=NOT_READY)
+@router.head("/readyz", include_in_schema=False)
+@router.get("/readyz", response_class=PlainTextResponse, responses=NOT_READY)
 async def health(request: Request) -> PlainTextResponse:
-    """`ok` once the model is loaded; `not ready` with status 503 before."""
-    if request.app.state.service.ready:
-        return PlainTextResponse("ok")
-    return PlainTextResponse("not ready", status_code=503, headers={"Retry-After": str(NotReady.retry_after)})
+    """`ok` while texts are embedded; `not ready` with status 503 while the model loads, once its engine hangs or fails,
+    and from when the service is told to stop."""
+    return _probe(is_ready(request.app.state), "not ready")
 
 
+@router.head("/livez", include_in_schema=False)
+@router.get("/livez", response_class=PlainTextResponse, responses=NOT_READY)
+async def livez(request: Request) -> PlainTextResponse:
+    """`ok`, also while the model loads; `not live` with status 503 where only a new process can help."""
+    return _probe(request.app.state.service.live, "not live")
+
+
+@router.head("/status", include_in_schema=False)
 @router.get("/status")
 async def status(request: Request) -> dict[str, Any]:
     """What the page shows to anyone: what loading is busy with, or, once it is done, what computes the vectors."""
@@ -39,7 +52,8 @@ async def status(request: Request) -> dict[str, Any]:
     return {"state": "loading", "step": step, "fraction": fraction, **_named(settings.model_id), **limit}
 
 
-@router.get("/info", dependencies=[Security(scheme) for scheme in SCHEMES])
+@router.head("/info", include_in_schema=False)
+@router.get("/info", responses={**UNAUTHORIZED, **NOT_READY}, openapi_extra=SECURED)
 async def info(request: Request) -> dict[str, Any]:
     """The model, what computes its vectors and how near they are to the reference, and the limits of a request."""
     service, settings = request.app.state.service, request.app.state.settings
@@ -50,6 +64,29 @@ async def info(request: Request) -> dict[str, Any]:
         "max_concurrent_requests": settings.max_concurrent_requests,
         **engine,
     }
+
+
+@router.head("/metrics", include_in_schema=False)
+@router.get("/metrics", response_class=PlainTextResponse, responses=UNAUTHORIZED, openapi_extra=SECURED)
+async def metrics(request: Request) -> Response:
+    """What the service has done and what it is busy with, for Prometheus."""
+    state = request.app.state
+    if state.service.ready:
+        info = state.service.info
+        state.metrics.describe_model({**asdict(info), "model": _named(info.model)["model_id"]})
+    state.metrics.ready.set(is_ready(state))
+    return Response(state.metrics.render(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+def is_ready(state: Any) -> bool:
+    """Whether the app of this state answers requests for vectors."""
+    return bool(state.service.ready and state.service.live and not state.drain.begun)
+
+
+def _probe(passes: bool, otherwise: str) -> PlainTextResponse:
+    if passes:
+        return PlainTextResponse("ok")
+    return PlainTextResponse(otherwise, status_code=503, headers={"Retry-After": str(NotReady.retry_after)})
 
 
 def _named(model: str) -> dict[str, Any]:

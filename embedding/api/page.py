@@ -67,7 +67,7 @@ class Asset:
 
 
 def page_router() -> APIRouter:
-    """The page, its files under /page/, the documentation, and its files under /docs/. They ask for no token.
+    """The page, its icon and its files under /page/, the documentation, its files under /docs/. All without a token.
 
     Plain functions, so that reading and compressing happens on a thread and no request for vectors waits for it.
     """
@@ -79,6 +79,11 @@ def page_router() -> APIRouter:
     @router.head("/")
     def home(request: Request) -> Response:
         return page["index.html"].answer(request)
+
+    @router.get("/favicon.ico")
+    @router.head("/favicon.ico")
+    def icon(request: Request) -> Response:
+        return page["icon.svg"].answer(request)
 
     @router.get("/page/{name}")
     @router.head("/page/{name}")

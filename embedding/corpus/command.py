@@ -14,8 +14,9 @@ from embedding.corpus.shard_file import ShardReport
 from embedding.corpus.shards import Shard
 from embedding.corpus.words import describe_result, open_and_describe
 from embedding.demo import demo_settings
-from embedding.model.fetch.manifest import EXACT, is_prepared, read_manifest
+from embedding.model.fetch.manifest import is_prepared, read_manifest
 from embedding.model.load import fetch_and_prepare, load_engine
+from embedding.model.precision import choose_precision
 from embedding.settings import CorpusSettings, Settings
 
 
@@ -30,7 +31,9 @@ def embed(settings: Settings, corpus: CorpusSettings, address: str, output: Path
     name = "demo" if settings.demo else settings.model_id
     settings = as_recorded(demo_settings(settings), recorded(output))
     folder = fetch_and_prepare(settings)
-    settings = settings.model_copy(update={"precision": _precision(settings, folder)})
+    if is_prepared(folder):
+        precision = choose_precision(settings.precision, read_manifest(folder))
+        settings = settings.model_copy(update={"precision": precision})
     engine = load_engine(settings)
     print(f"vectors by {engine.info}", flush=True)
     progress = Progress()
@@ -42,14 +45,6 @@ def embed(settings: Settings, corpus: CorpusSettings, address: str, output: Path
     print(describe_result(summary, str(output), progress))
     print(f"Read them: pandas.read_parquet({str(output / SHARDS)!r})")
     return 0
-
-
-def _precision(settings: Settings, folder: Path) -> str:
-    """Of "auto" the exact one where there is it: what is fastest at the moment would not be the same the next day."""
-    if settings.precision != "auto" or not is_prepared(folder):
-        return settings.precision
-    offered = read_manifest(folder).precisions
-    return EXACT if EXACT in offered else offered[0]
 
 
 def _stop(number: int, _frame: object) -> None:

@@ -1,9 +1,7 @@
-"""Files that are there whole or not at all, and a folder that one job has to itself."""
+"""The files of a job's folder, with errors that say what to do, and a lock that gives the folder to one job."""
 
 import hashlib
-import os
 import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,26 +9,16 @@ from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
+from embedding import atomic
 from embedding.corpus.errors import CorpusError
-
-UNFINISHED = ".tmp"
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[BinaryIO]:
     """A file to write, which takes the name `path` once it is on the disk. Raises CorpusError where it can't be."""
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
     try:
-        try:
-            with unfinished.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                unfinished.unlink()
-            raise
+        with atomic.whole_file(path) as file:
+            yield file
     except OSError as error:
         raise unwritable(path.parent, error) from None
 
@@ -69,10 +57,3 @@ def claimed(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def clear_unfinished(folder: Path) -> None:
-    """Remove what a killed run left half written."""
-    for path in folder.glob(f".*{UNFINISHED}"):
-        with suppress(FileNotFoundError):
-            path.unlink()

@@ -10,7 +10,8 @@ from embedding.corpus.columns import Columns
 from embedding.corpus.errors import CorpusError
 from embedding.corpus.files import write_whole
 from embedding.model import Engine
-from embedding.model.fetch.manifest import is_prepared, read_manifest, sha256
+from embedding.model.fetch.content import content_digest
+from embedding.model.fetch.manifest import is_prepared, read_manifest
 from embedding.model.tokenizer import task_prompt
 from embedding.settings import CorpusSettings, Settings, VectorFormat
 
@@ -77,7 +78,7 @@ def describe(engine: Engine, name: str, folder: Path) -> Model:
         engine=info.engine,
         precision=info.precision,
         dimension=info.dimension,
-        max_tokens=info.max_tokens,
+        max_tokens=info.task_max_tokens["document"],
         prompt=prompt,
         prompt_tokens=bare.total,
         fidelity=info.fidelity,
@@ -156,10 +157,7 @@ def _revision(folder: Path) -> str:
         manifest = read_manifest(folder)
         if manifest.revision and len(manifest.revision) == COMMIT_LENGTH:
             return manifest.revision
-        files = dict(manifest.files)
-    elif len(folder.name) == COMMIT_LENGTH:
+        return manifest.content[:COMMIT_LENGTH]
+    if len(folder.name) == COMMIT_LENGTH:
         return folder.name
-    else:
-        kept = (path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors"))
-        files = {path.relative_to(folder).as_posix(): sha256(path) for path in kept}
-    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:COMMIT_LENGTH]
+    return content_digest(folder)[:COMMIT_LENGTH]

@@ -29,7 +29,7 @@ class CallQueue:
         self._turn = threading.Lock()
         self._stopped = False
         self.info = engine.info
-        self.batch_tokens = engine.batch_tokens
+        self.batch_tokens, self.parallel_calls = engine.batch_tokens, 1
         self.prompts: Mapping[str, str | None] = engine.prompts
 
     def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[TokenizedText]:

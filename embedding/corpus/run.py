@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from embedding.atomic import clear_unfinished
 from embedding.corpus.columns import Columns
 from embedding.corpus.errors import CorpusError
-from embedding.corpus.files import claimed, clear_unfinished, unwritable, write_whole
-from embedding.corpus.job import Job, Model, begin, elsewhere, make_job
+from embedding.corpus.files import claimed, unwritable, write_whole
+from embedding.corpus.job import JOB, Job, Model, begin, elsewhere, make_job
 from embedding.corpus.progress import Progress
-from embedding.corpus.rows import Document, Reject, Rejects, check
+from embedding.corpus.rows import REJECTS, Document, Reject, Rejects, check
 from embedding.corpus.shard_file import ShardReport, read_note
 from embedding.corpus.shards import Shard, plan
 from embedding.corpus.source import Source
@@ -22,6 +23,7 @@ from embedding.settings import CorpusSettings
 
 SHARDS = "shards"
 MANIFEST = "manifest.json"
+OTHER_NAMES = re.compile("|".join(map(re.escape, (JOB, MANIFEST, REJECTS))))
 SHARD_NAME = re.compile(r"\d{6,}-[0-9a-f]{16}\.parquet")
 
 Map = Callable[[Job, Iterator[Shard]], Iterable[ShardReport]]
@@ -84,8 +86,8 @@ class _Run:
     def through(self, map: Map) -> Summary:
         with _writing(self._folder):
             self._folder.mkdir(exist_ok=True)
-            clear_unfinished(self._folder)
-            clear_unfinished(self._output)
+            clear_unfinished(self._folder, SHARD_NAME)
+            clear_unfinished(self._output, OTHER_NAMES)
         if not self._replace:
             self._check_input()
         try:

@@ -12,7 +12,7 @@ from embedding.corpus.rows import Reject
 from embedding.corpus.shard_file import Chunk, ShardReport, write
 from embedding.corpus.shards import Shard
 from embedding.corpus.windows import Cutter
-from embedding.model import Engine, TokenizedText
+from embedding.model import Engine, TextError, TokenizedText
 
 # Batches in one call of the engine: it sorts out what belongs together better than a cut here and there.
 CALL_BATCHES = 16
@@ -86,7 +86,7 @@ def _finite(engine: Engine, batch: Sequence[TokenizedText]) -> NDArray[np.float3
     """The vectors of a batch, NaN for a text that the engine gives none: found by halving."""
     try:
         return engine.embed(batch)
-    except ArithmeticError:
+    except TextError:
         if len(batch) == 1:
             return np.full((1, engine.info.dimension), np.nan, np.float32)
         half = len(batch) // 2

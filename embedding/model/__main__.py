@@ -1,18 +1,19 @@
 """Make ready the model that the environment names: `python -m embedding.model`, for images.
 
 For the onnx engine in one precision alone, so that the image is small: PRECISION, or by default int8, or float32 where
-int8 is not near enough. It needs this room, settings.py and telemetry.py alone, so that in an image a change of other
-code does not prepare the model anew. (A change of this room does: the manifest's fidelity is of the code that serves.)
+int8 is not near enough. It needs this room, atomic.py, settings.py and telemetry/logs.py alone, so that in an image a
+change of other code does not prepare the model anew. (A change of this room does: the manifest's fidelity is of the
+code that serves.)
 """
 
 import sys
 from pathlib import Path
 
 from embedding.model.errors import ModelUnavailable, UnsupportedModel
-from embedding.model.fetch.manifest import PRECISIONS
+from embedding.model.fetch.manifest import PRECISIONS, is_prepared, verify
 from embedding.model.load import fetch_and_prepare
 from embedding.settings import Settings, SettingsError
-from embedding.telemetry import configure_logging
+from embedding.telemetry.logs import configure_logging
 
 
 def main() -> int:
@@ -20,7 +21,10 @@ def main() -> int:
     try:
         settings = Settings.read()
         configure_logging(settings.log_level)
-        print(prepare_smallest(settings))
+        folder = prepare_smallest(settings)
+        if is_prepared(folder):
+            verify(folder)  # what is baked into an image is read once, by every byte
+        print(folder)
     except (ModelUnavailable, SettingsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,6 +1,5 @@
 """Runs a prepared folder on the CPU: token ids in, vectors out, with numpy, onnxruntime and tokenizers alone."""
 
-import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,23 +8,19 @@ from statistics import median
 import numpy as np
 import onnxruntime as ort
 
-from embedding.model.errors import UnknownPrecision
-from embedding.model.fetch.manifest import EXACT, Manifest, read_manifest
+from embedding.model.errors import UnknownToken
+from embedding.model.fetch.manifest import Manifest, read_manifest
 from embedding.model.machine import available_cores
+from embedding.model.precision import AUTO, choose_precision
 from embedding.model.ragged import Text, group_by_length, ragged_batch
 from embedding.model.table import Table
 
-logger = logging.getLogger(__name__)
-
 TRIAL_TOKENS = 24
 TRIAL_SECONDS = 0.2
-AUTO = "auto"
-# how much faster another precision must be for its speed to be worth more than exact vectors
-WORTH = 1.3
 
 
 class OnnxEncoder:
-    """A prepared model. `precision` "auto" takes float32, or what passed the check and is clearly faster here.
+    """A prepared model. `precision` "auto" takes float32, unless one that passed the check is clearly faster here.
 
     Raises InvalidArtifact for a folder that isn't whole and UnknownPrecision for a precision not offered.
     """
@@ -37,44 +32,21 @@ class OnnxEncoder:
         self.manifest = manifest or read_manifest(folder)
         self.threads = threads or available_cores()
         self.dimension, self.max_tokens = self.manifest.dimension, self.manifest.max_tokens
-        self.precision = self._choose(precision)
+        self.precision = choose_precision(precision, self.manifest, self._trial)
         self._table = Table(folder, self.precision)
         self._session = _session(folder / f"{self.precision}.onnx", self.threads)
 
     def embed(self, batch: Sequence[Text]) -> np.ndarray:
-        """Vectors (texts, dimension) in float32, for texts of 1 to `max_tokens` token ids; ValueError for other texts.
+        """Vectors (texts, dimension) in float32, for texts of 1 to `max_tokens` token ids.
 
-        A text's vector does not depend on the texts beside it.
+        A text's vector does not depend on the texts beside it. Raises ValueError for a text of another length, and
+        UnknownToken for one with an id outside the vocabulary.
         """
         self._check(batch)
         vectors = np.empty((len(batch), self.dimension), np.float32)
         for run in group_by_length([len(text) for text in batch]):
             vectors[run] = self._run(self._session, self._table, [batch[i] for i in run])
-        if not np.isfinite(vectors).all():
-            raise ArithmeticError("a vector is not finite, and is not served")
         return vectors
-
-    def _choose(self, precision: str) -> str:
-        offered = self.manifest.precisions
-        if precision != AUTO:
-            return self._offered(precision)
-        if len(offered) == 1:
-            return offered[0]
-        # one layer of each says which is faster, and takes a hundredth of the memory and time of loading both
-        seconds = {name: self._trial(name) for name in offered}
-        fastest = min(seconds, key=lambda name: seconds[name])
-        exact = seconds.get(EXACT, float("inf")) < WORTH * seconds[fastest]
-        chosen = EXACT if exact else fastest
-        times = ", ".join(f"{name} {1e3 * trial:.2f} ms" for name, trial in seconds.items())
-        logger.info("precision %s: one layer takes %s", chosen, times)
-        return chosen
-
-    def _offered(self, precision: str) -> str:
-        if precision not in self.manifest.precisions:
-            report = self.manifest.fidelity.get(precision)
-            why = report.reason if report else f"this folder has {', '.join(self.manifest.precisions)}"
-            raise UnknownPrecision(f"precision {precision!r} is not offered: {why}")
-        return precision
 
     def _trial(self, precision: str) -> float:
         """The median seconds of a short query through one layer, measured for a fraction of a second."""
@@ -98,8 +70,10 @@ class OnnxEncoder:
         for i, text in enumerate(batch):
             if not 0 < len(text) <= self.max_tokens:
                 raise ValueError(f"text {i} has {len(text)} tokens, not 1 to {self.max_tokens}")
-            if not 0 <= min(text) <= max(text) < self._table.vocabulary_size:
-                raise ValueError(f"text {i} has a token id outside 0 to {self._table.vocabulary_size - 1}")
+        if unknown := [
+            i for i, text in enumerate(batch) if not 0 <= min(text) <= max(text) < self._table.vocabulary_size
+        ]:
+            raise UnknownToken(unknown)
 
 
 def _session(path: Path, threads: int) -> ort.InferenceSession:

@@ -1,4 +1,4 @@
-"""The one face that every engine shows to the rest of the service."""
+"""What every engine offers to the rest of the service."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +17,15 @@ class TokenizedText:
     text: str
     task: Task
     total: int
-    """TokenizedText of the whole text, with its prompt and the special tokens."""
+    """Tokens of the whole text, with its prompt and the special tokens."""
     kept: int
-    """TokenizedText that the model reads: `total`, or its limit where that is less."""
+    """Tokens that the model reads: `total`, or its limit for the task where that is less."""
     ids: Sequence[int] = ()
-    """Those tokens, for an engine that reads ids and not the text."""
+    """The ids of those tokens; empty where a model has no fast tokenizer."""
     prompt: str | None = None
     """The prompt where it isn't the task's own."""
+    at_least: bool = False
+    """`total` is a lower bound: what is beyond the model's limit was not counted to its end."""
 
     @property
     def truncated(self) -> bool:
@@ -42,9 +44,12 @@ class EngineInfo:
     dimension: int
     """Numbers in a vector."""
     matryoshka_dimensions: Sequence[int]
-    """What a vector may be cut to, and normalised again (Matryoshka): `dimension` first, and for most models alone."""
+    """The dimensions to which a vector may be cut, and normalised again (Matryoshka): `dimension` first, and alone for
+    most models."""
     max_tokens: int | None
-    """TokenizedText that the model reads of one text, or None where it has no limit."""
+    """Tokens that the model reads of one text, its prompt included, under either task; None where it has no limit."""
+    task_max_tokens: Mapping[Task, int | None]
+    """The same for each task: a few models read more of a document than of a query."""
     fidelity: float | None = None
     """Mean cosine to SentenceTransformer in float32, as measured when the model was prepared; None: it is that."""
 
@@ -54,21 +59,28 @@ class EngineInfo:
 
 
 class Engine(Protocol):
-    """Turns texts into vectors. `tokenize` may run beside `embed`; calls of `embed` must not overlap."""
+    """Turns texts into vectors. `tokenize` may run beside `embed`."""
 
     info: EngineInfo
     batch_tokens: int
-    """TokenizedText in one call beyond which more gain nothing on this device."""
+    """Tokens in one call beyond which more gain nothing on this device."""
+    parallel_calls: int
+    """Calls of `embed` that may overlap."""
 
     @property
     def prompts(self) -> Mapping[str, str | None]:
-        """The model's prompts by name."""
+        """The model's prompts by name, `query` and `document` among them."""
 
     def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[TokenizedText]:
         """Each text under the task's prompt, or under `prompt`, cut at the model's limit."""
 
     def token_starts(self, text: str) -> list[int]:
-        """Where each token of the bare text begins, as places in the string, rising; none is left out."""
+        """Where each token of the bare text begins, as character offsets, rising; no token is left out."""
 
     def embed(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
-        """The vectors of a batch, in its order: float32, (len(batch), dimension)."""
+        """The vectors of a batch, in its order: float32, (len(batch), dimension). Raises TextError."""
+
+
+def least_limit(limits: Mapping[Task, int | None]) -> int | None:
+    """The tokens that are read under either task; None where neither has a limit."""
+    return min((limit for limit in limits.values() if limit is not None), default=None)

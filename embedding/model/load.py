@@ -2,12 +2,14 @@
 
 import logging
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
+from embedding.model.checked import CheckedEngine
 from embedding.model.engine import Engine, Task
-from embedding.model.errors import ModelUnavailable
+from embedding.model.errors import ModelUnavailable, TextError
 from embedding.model.fetch.manifest import is_prepared
 from embedding.model.fetch.prepared import find_or_prepare, find_prepared
 from embedding.model.fetch.weights import download, find_local
@@ -26,7 +28,7 @@ def load_engine(settings: Settings, report: Report = to_nobody) -> Engine:
     try:
         folder = fetch_and_prepare(settings, report)
         report("loading the model", None)
-        engine = _load(folder, settings)
+        engine = CheckedEngine(_load(folder, settings))
     except (ModelUnavailable, SettingsError):
         raise
     except Exception as error:
@@ -41,7 +43,8 @@ def warm_up(engine: Engine) -> None:
     """Embed texts of growing length, so that no caller waits for what the first call of its size sets up."""
     for words in WARM_UP_WORDS:
         for task in get_args(Task):
-            engine.embed(engine.tokenize(["warm " * words], task))
+            with suppress(TextError):  # a model's vocabulary may lack the word
+                engine.embed(engine.tokenize(["warm " * words], task))
 
 
 def fetch_and_prepare(settings: Settings, report: Report = to_nobody) -> Path:
@@ -88,9 +91,9 @@ def _load(folder: Path, settings: Settings) -> Engine:
     if not is_prepared(folder):
         from embedding.model.torch_engine import TorchEngine
 
-        return TorchEngine(folder, settings.model_id, settings.precision)
+        return TorchEngine(folder, settings.model_id, settings.precision, settings.threads)
     if settings.engine == "torch":
         raise ModelUnavailable(f"{folder} is prepared for the onnx engine; for torch, name the model itself.")
     from embedding.model.onnx_engine import OnnxEngine
 
-    return OnnxEngine(folder, settings.precision)
+    return OnnxEngine(folder, settings.precision, settings.threads)

@@ -8,28 +8,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedding.model.encoder import OnnxEncoder
-from embedding.model.engine import EngineInfo, Task, TokenizedText
-from embedding.model.fetch.manifest import read_manifest
-from embedding.model.tokenizer import load_tokenizer
+from embedding.model.engine import EngineInfo, Task, TokenizedText, least_limit
+from embedding.model.fetch.manifest import Manifest, read_manifest
+from embedding.model.tokenizer import load_tokenizers
 
 BATCH_TOKENS = 512
+# They share the threads and so gain nothing together, but a short text need not wait for a long one to end.
+PARALLEL_CALLS = 2
 
 
 class OnnxEngine:
-    """A prepared model. `precision` "auto" takes float32, or what passed the check and is clearly faster here.
+    """A prepared model. `precision` "auto" takes float32, unless one that passed the check is clearly faster here.
 
     Raises InvalidArtifact for a folder that isn't whole and UnknownPrecision for a precision that isn't offered.
     """
 
-    def __init__(self, folder: Path, precision: str = "auto") -> None:
-        manifest = read_manifest(folder)
+    def __init__(
+        self, folder: Path, precision: str = "auto", threads: int | None = None, manifest: Manifest | None = None
+    ) -> None:
+        manifest = manifest or read_manifest(folder)
         with ThreadPoolExecutor(1) as beside:
             # The graph's load leaves Python's lock alone, so the tokenizer's file is read meanwhile.
-            encoder = beside.submit(OnnxEncoder, folder, precision, manifest=manifest)
-            self._tokenizer = load_tokenizer(folder, manifest)
+            encoder = beside.submit(OnnxEncoder, folder, precision, threads, manifest)
+            self._tokenizers = load_tokenizers(folder, manifest)
             self._encoder = encoder.result()
         self.batch_tokens = BATCH_TOKENS
+        self.parallel_calls = PARALLEL_CALLS
         self.prompts = manifest.prompts
+        limits = {task: settings.max_tokens for task, settings in manifest.tokenizer.items()}
         self.info = EngineInfo(
             model=manifest.source,
             engine="onnx",
@@ -38,15 +44,16 @@ class OnnxEngine:
             threads=self._encoder.threads,
             dimension=manifest.dimension,
             matryoshka_dimensions=manifest.matryoshka_dimensions,
-            max_tokens=manifest.max_tokens,
+            max_tokens=least_limit(limits),
+            task_max_tokens=limits,
             fidelity=manifest.fidelity[self._encoder.precision].mean,
         )
 
     def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[TokenizedText]:
-        return self._tokenizer.tokenize(texts, task, prompt)
+        return self._tokenizers[task].tokenize(texts, prompt)
 
     def token_starts(self, text: str) -> list[int]:
-        return self._tokenizer.token_starts(text)
+        return self._tokenizers["document"].token_starts(text)
 
     def embed(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
         return self._encoder.embed([text.ids for text in batch])

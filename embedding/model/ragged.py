@@ -1,23 +1,24 @@
-"""Ragged batches: texts of different lengths laid end to end as the inputs of a prepared graph, without padding."""
+"""Ragged batches: texts of different lengths, end to end and without padding, as the inputs of a prepared graph."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 
 from embedding.model.table import Table
 
-# attention sees a text in a length rounded up to this; its linear layers, nine tenths of the work, in its own
+# Attention pads a text to a multiple of this. The linear layers, nine tenths of the work, don't pad.
 LENGTH_STEP = 16
-# more tokens than this in a run gain nothing and cost memory
+# More tokens than this in a run gain nothing and cost memory.
 RUN_TOKENS = 512
 
 Text = Sequence[int]
 
 
 def group_by_length(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Groups texts, by index, into runs: only texts of one rounded length share a run.
+    """Groups texts, by index, into runs: only texts of one padded length share a run.
 
-    So a text is computed in the same shapes whatever its neighbours are, and its vector is the same.
+    So a text is computed in the same shapes whatever its neighbours are, and gets the same vector.
     """
     run: list[int] = []
     tokens = 0
@@ -34,30 +35,26 @@ def group_by_length(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 
 def attention_length(length: int) -> int:
+    """The length to which attention pads a text of `length` tokens."""
     return -(-length // LENGTH_STEP) * LENGTH_STEP
 
 
 def ragged_batch(texts: Sequence[Text], table: Table, pooling: str) -> dict[str, np.ndarray]:
-    """The inputs of a run of texts that share a rounded length; prepare/ragged_inputs.py describes them."""
+    """The inputs of a run of texts of one padded length; prepare/ragged_inputs.py describes them."""
     lengths = np.array([len(text) for text in texts])
     length = attention_length(int(lengths.max()))
     starts = np.cumsum(lengths) - lengths
-    places = np.arange(length)
-    inside = places < lengths[:, None]
-    index = np.repeat(np.arange(len(texts)), lengths)
-    positions = np.arange(lengths.sum()) - starts[index]
-    shares = np.zeros((len(texts), len(index)), np.float32)
-    weights = 1 / lengths[index] if pooling == "mean" else positions == 0
-    shares[index, np.arange(len(index))] = weights
+    padded = np.arange(length)
+    inside = padded < lengths[:, None]
+    text = np.repeat(np.arange(len(texts)), lengths)
+    positions = np.arange(lengths.sum()) - starts[text]
+    weights = np.zeros((len(texts), len(text)), np.float32)
+    weights[text, np.arange(len(text))] = 1 / lengths[text] if pooling == "mean" else positions == 0
     return {
-        "rows": table[np.fromiter(_chain(texts), np.int64, len(index))],
-        "slots": starts[:, None] + np.where(inside, places, 0),
-        "places": index * length + positions,
+        "embeddings": table[np.fromiter(chain.from_iterable(texts), np.int64, len(text))],
+        "pad_index": starts[:, None] + np.where(inside, padded, 0),
+        "unpad_index": text * length + positions,
         "positions": positions,
-        "shares": shares,
-        "bias": np.where(inside, np.float32(0), np.float32(-np.inf)),
+        "pooling_weights": weights,
+        "attention_bias": np.where(inside, np.float32(0), np.float32(-np.inf)),
     }
-
-
-def _chain(texts: Iterable[Text]) -> Iterator[int]:
-    return (token for text in texts for token in text)

@@ -1,4 +1,4 @@
-"""The vectors of the vocabulary, mapped from disk: a run reads one row a token, so most of it never gets loaded."""
+"""The vectors of the vocabulary, mapped from disk. A run reads one row for each token, so most are never loaded."""
 
 from pathlib import Path
 
@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 16
+# Rows that are quantized at a time: a vocabulary's intermediate values would take gigabytes.
+ROWS_AT_ONCE = 8192
 
 
 class Table:
-    """The table that `write` or `write_quantized` left in a folder for one precision."""
+    """The table that `write` or `write_quantized` wrote for one precision."""
 
     def __init__(self, folder: Path, precision: str) -> None:
         rows, scales, channels = _files(folder, precision)
@@ -32,26 +34,31 @@ class Table:
 
 
 def write(folder: Path, precision: str, table: NDArray[np.float32]) -> None:
-    """Write `table` (vocabulary, dimension) as it is."""
+    """Write `table` (vocabulary, dimension) in float32."""
     np.save(_files(folder, precision)[0], table)
 
 
 def write_quantized(folder: Path, precision: str, table: NDArray[np.float32]) -> None:
     """Write `table` (vocabulary, dimension) in 8 bits, with a scale for each 16 numbers of a row.
 
-    Trained models have a few channels far above the rest, beside which a block's other numbers would round to little.
-    So each channel is first divided by the root of its largest number, which halves that distance.
+    Trained models have a few channels far above the others. In one block with them, the others would round to little.
+    So each channel is first divided by the square root of its largest number, which narrows that gap.
     """
     rows, scales, channels = _files(folder, precision)
     dimension = table.shape[1]
     block = BLOCK if dimension % BLOCK == 0 else dimension
-    factors = np.sqrt(np.abs(table).max(axis=0))
+    factors = np.sqrt(np.maximum(table.max(axis=0), -table.min(axis=0)))
     factors[factors == 0] = 1
-    blocks = (table / factors).reshape(len(table), dimension // block, block)
-    steps = (np.abs(blocks).max(axis=2) / 127).astype(np.float16)
-    steps[steps == 0] = 1
-    quantized = np.rint(blocks / steps[..., None].astype(np.float32)).clip(-127, 127).astype(np.int8)
-    np.save(rows, quantized.reshape(table.shape))
+    quantized = np.empty(table.shape, np.int8)
+    steps = np.empty((len(table), dimension // block), np.float16)
+    for start in range(0, len(table), ROWS_AT_ONCE):
+        some = slice(start, start + ROWS_AT_ONCE)
+        blocks = (table[some] / factors).reshape(-1, dimension // block, block)
+        steps[some] = np.abs(blocks).max(axis=2) / 127
+        steps[some][steps[some] == 0] = 1
+        whole = np.rint(blocks / steps[some, :, None].astype(np.float32)).clip(-127, 127)
+        quantized[some] = whole.reshape(-1, dimension)
+    np.save(rows, quantized)
     np.save(scales, steps)
     np.save(channels, factors)
 

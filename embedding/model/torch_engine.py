@@ -2,23 +2,27 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
-from copy import deepcopy
+from collections.abc import Hashable, Sequence
+from copy import copy, deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedding.model.engine import EngineInfo, Task, TokenizedText
-from embedding.model.errors import UnknownPrecision
+from embedding.model.engine import EngineInfo, Task, TokenizedText, least_limit
+from embedding.model.errors import UnknownPrecision, UnknownToken
 from embedding.model.machine import available_cores
 from embedding.model.matryoshka import matryoshka_dimensions
+from embedding.model.reference import NO_LIMIT, fast_tokenizer, input_module, load_reference, tokenizer_settings
 from embedding.model.tokenizer import Tokenizer, task_prompt
 from embedding.settings import Precision
 
 EMBEDDINGS = {"token_embeddings", "cls_token_embeddings"}
 BATCH_TOKENS = {"cpu": 1024, "cuda": 32768}
+# The most by which a text's vector may change with its batch, of its length: what rounding alone does.
+BATCH_ERROR = {"float32": 1e-5, "bfloat16": 0.05}
+PROBE = ["a", "a text that is longer than the other, so that the other is padded"]
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -31,10 +35,12 @@ class TorchEngine:
     of the Gemma family overflow in it.
     """
 
-    def __init__(self, folder: Path, model_name: str, precision: Precision = "auto") -> None:
+    def __init__(
+        self, folder: Path, model_name: str, precision: Precision = "auto", threads: int | None = None
+    ) -> None:
         import torch
 
-        torch.set_num_threads(available_cores())
+        torch.set_num_threads(threads or available_cores())
         device = "cuda" if torch.cuda.is_available() else "cpu"
         if precision == "int8":
             raise UnknownPrecision("the torch engine has no int8; ENGINE=onnx does.")
@@ -44,11 +50,20 @@ class TorchEngine:
                 if device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
                 else "float32"
             )
-        self._model = _load(folder, device, precision)
-        self._tokenizer = _tokenizer(self._model)
+        self._model = load_reference(folder, device)
+        if precision == "bfloat16":
+            _compute_in_bfloat16(self._model)
+        self._tokenizers: dict[Task, Tokenizer | _ModuleTokenizer] = {
+            task: fast_tokenizer(self._model, task) or _ModuleTokenizer(self._model, task) for task in get_args(Task)
+        }
+        self._vocabulary = {task: _vocabulary_size(input_module(self._model, task)) for task in get_args(Task)}
         self.batch_tokens = BATCH_TOKENS[device]
+        self.parallel_calls = 1  # a model's tokenizer must not be called twice at once
         self.prompts = self._model.prompts
-        dimension = self._model.encode_query("dimension", show_progress_bar=False).shape[0]
+        self._pads = True
+        self._pads = self._gives_a_padded_text_its_vector(BATCH_ERROR[precision])
+        limits = {task: tokenizer.max_tokens for task, tokenizer in self._tokenizers.items()}
+        dimension = self._encode([PROBE[0]], "query").shape[1]
         self.info = EngineInfo(
             model=model_name,
             engine="torch",
@@ -57,81 +72,107 @@ class TorchEngine:
             threads=torch.get_num_threads(),
             dimension=dimension,
             matryoshka_dimensions=matryoshka_dimensions(_model_type(self._model), dimension),
-            max_tokens=_limit(self._model),
+            max_tokens=least_limit(limits),
+            task_max_tokens=limits,
         )
 
     def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[TokenizedText]:
-        if self._tokenizer is not None:
-            return self._tokenizer.tokenize(texts, task, prompt)
-        limit = self.info.max_tokens
-        before = task_prompt(self._model.prompts, task) if prompt is None else prompt
-        totals = [self._count(before + text, task) for text in texts]
+        return self._tokenizers[task].tokenize(texts, prompt)
+
+    def token_starts(self, text: str) -> list[int]:
+        return self._tokenizers["document"].token_starts(text)
+
+    def embed(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
+        if unknown := [i for i, text in enumerate(batch) if text.ids and max(text.ids) >= self._vocabulary[text.task]]:
+            raise UnknownToken(unknown)
+        alike: dict[Hashable, list[int]] = defaultdict(list)
+        for index, text in enumerate(batch):
+            alike[text.task, text.prompt, None if self._pads else text.kept].append(index)
+        vectors: dict[int, NDArray[np.float32]] = {}
+        for mine in alike.values():
+            first = batch[mine[0]]
+            # The model sorts by length, so that in a batch of its own little is padded.
+            encoded = self._encode([batch[index].text for index in mine], first.task, first.prompt)
+            vectors.update(zip(mine, encoded, strict=True))
+        return np.stack([vectors[index] for index in range(len(batch))])
+
+    def _encode(self, texts: list[str], task: Task, prompt: str | None = None) -> NDArray[np.float32]:
+        encode = self._model.encode_query if task == "query" else self._model.encode_document
+        vectors: NDArray[np.float32] = encode(texts, prompt=prompt, show_progress_bar=False)
+        return vectors.astype(np.float32, copy=False)
+
+    def _gives_a_padded_text_its_vector(self, most: float) -> bool:
+        """Whether a text's vector is the same alone and beside a longer text. Some encoders count positions over the
+        padding, and some give NaN for padded rows on a GPU; they get texts of one length at a time."""
+        for task in get_args(Task):
+            alone, beside = self._encode(PROBE[:1], task)[0], self._encode(PROBE, task)[0]
+            if not np.linalg.norm(alone - beside) <= most * np.linalg.norm(alone):
+                return False
+        return True
+
+
+class _ModuleTokenizer:
+    """Counts the tokens of a model without a fast tokenizer, or with a chat template, by the module that reads them."""
+
+    def __init__(self, model: "SentenceTransformer", task: Task) -> None:
+        self._task = task
+        self._prompt = task_prompt(model.prompts, task)
+        # A copy, since another thread may embed meanwhile, and a call changes the truncation of its tokenizer.
+        self._module = copy(input_module(model, task))
+        if hasattr(self._module, "processor"):
+            self._module.processor = deepcopy(self._module.processor)
+        self.max_tokens = _limit(self._module, task)
+
+    def tokenize(self, texts: Sequence[str], prompt: str | None = None) -> list[TokenizedText]:
+        before = self._prompt if prompt is None else prompt
+        totals = [self._count(before, text) for text in texts]
         return [
-            TokenizedText(text, task, total, min(total, limit) if limit else total, prompt=prompt)
+            TokenizedText(text, self._task, total, min(total, self.max_tokens or total), prompt=prompt)
             for text, total in zip(texts, totals, strict=True)
         ]
 
     def token_starts(self, text: str) -> list[int]:
-        if self._tokenizer is not None:
-            return self._tokenizer.token_starts(text)
-        return [word.start() for word in re.finditer(r"\S+", text)]  # a tokenizer that can't say; words are near it
+        return [word.start() for word in re.finditer(r"\S+", text)]  # such a tokenizer can't say; words are near it
 
-    def _count(self, text: str, task: Task) -> int:
-        """TokenizedText of a text with its prompt, for a model without a fast tokenizer."""
-        if callable(self._model.tokenizer):
-            return len(self._model.tokenizer(text, truncation=False)["input_ids"])
-        return int(self._model.preprocess([text], task=task)["input_ids"].numel())
-
-    def embed(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
-        alike: dict[tuple[Task, str | None], list[int]] = defaultdict(list)
-        for index, tokens in enumerate(batch):
-            alike[tokens.task, tokens.prompt].append(index)
-        vectors: dict[int, NDArray[np.float32]] = {}
-        for (task, prompt), mine in alike.items():
-            encode = self._model.encode_query if task == "query" else self._model.encode_document
-            # The model sorts by length, so that in a batch of its own little is padded.
-            encoded = encode([batch[index].text for index in mine], prompt=prompt, show_progress_bar=False)
-            vectors.update(zip(mine, encoded, strict=True))
-        return np.stack([vectors[index] for index in range(len(batch))]).astype(np.float32, copy=False)
+    def _count(self, prompt: str, text: str) -> int:
+        if not hasattr(self._module, "processor"):
+            return len(self._module.tokenizer.tokenize(prompt + text))
+        whole = {"text": {"truncation": False}}
+        features = self._module.preprocess([text], prompt=prompt, task=self._task, processing_kwargs=whole)
+        return int(features["attention_mask"].sum())
 
 
-def _load(folder: Path, device: str, precision: Precision) -> "SentenceTransformer":
-    import torch
-    from sentence_transformers import SentenceTransformer
+def _limit(module: Any, task: Task) -> int | None:
     from sentence_transformers.base.modules import Transformer
-    from transformers.utils import logging as transformers_logging
 
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    model = SentenceTransformer(
-        str(folder),
-        device=device,
-        trust_remote_code=False,
-        local_files_only=True,
-        model_kwargs={"dtype": torch.float32, "use_safetensors": True},
-    )
-    if precision == "bfloat16":
-        for module in model.modules():
-            if isinstance(module, Transformer):
-                module.bfloat16()
-                module.register_forward_hook(_widen)
-    return model.eval()
+    if isinstance(module, Transformer):
+        return tokenizer_settings(module, task).max_tokens
+    limit = getattr(module, "max_seq_length", None)
+    return int(limit) if limit and limit < NO_LIMIT else None
 
 
-def _limit(model: "SentenceTransformer") -> int | None:
-    limit = model.max_seq_length
-    return int(limit) if limit and limit != float("inf") else None
+def _compute_in_bfloat16(model: "SentenceTransformer") -> None:
+    from sentence_transformers.base.modules import Transformer
 
-
-def _model_type(model: "SentenceTransformer") -> str | None:
-    encoder = getattr(model[0], "auto_model", None)
-    return encoder and encoder.config.model_type
+    for module in model.modules():
+        if isinstance(module, Transformer):
+            module.bfloat16()
+            module.register_forward_hook(_widen)
 
 
 def _widen(_module: Any, _inputs: Any, features: dict[str, Any]) -> dict[str, Any]:
     return {name: value.float() if name in EMBEDDINGS else value for name, value in features.items()}
 
 
-def _tokenizer(model: "SentenceTransformer") -> Tokenizer | None:
-    """The model's tokenizer, if it is a fast one: a copy, since the model sets the cut and padding of its own anew."""
-    backend = getattr(model.tokenizer, "backend_tokenizer", None)
-    return backend and Tokenizer(deepcopy(backend), model.prompts, _limit(model))
+def _vocabulary_size(module: Any) -> float:
+    """Tokens that a module has a vector for."""
+    from sentence_transformers.base.modules import Transformer
+
+    if isinstance(module, Transformer):
+        return int(module.model.get_input_embeddings().num_embeddings)
+    return getattr(module, "num_embeddings", float("inf"))
+
+
+def _model_type(model: "SentenceTransformer") -> str | None:
+    encoder = getattr(model[0], "auto_model", None)
+    return encoder and encoder.config.model_type

@@ -1,33 +1,20 @@
-"""One engine shared by many callers: loaded in the background, admitting what it can answer."""
+"""One engine shared by many callers: loaded in the background, watched, and stopped in order."""
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
-from functools import cached_property
 
-from embedding.model import Engine, EngineInfo, Report, Task, TextTooLong, TokenizedText
-from embedding.serving.errors import NotReady, Overloaded
-from embedding.serving.scheduler import Scheduler, Vectors
+import numpy as np
 
-logger = logging.getLogger(__name__)
+from embedding.model import Engine, EngineInfo, Report, Task
+from embedding.model.machine import yield_to_others
+from embedding.serving.errors import Draining, NotReady
+from embedding.serving.limits import Limits
+from embedding.serving.observer import Cause, Observer, Timings
+from embedding.serving.pipeline import Embeddings, Pipeline
 
 DRAIN_STEP = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class Embeddings:
-    """The vectors of one request, in its order: float32, (texts, dimension), and the tokens behind them."""
-
-    vectors: Vectors
-    tokens: Sequence[TokenizedText]
-
-    @property
-    def truncated(self) -> int:
-        """How many of the texts were cut to the model's limit."""
-        return sum(tokens.truncated for tokens in self.tokens)
 
 
 class Service:
@@ -35,89 +22,124 @@ class Service:
 
     `load` makes the engine; it is called once, by `start` or `load_now`, and `engine` is the future of what it gives.
     Meanwhile `progress` is the current step in words, and the fraction of it that is done where that is known.
+    `observer` is told what happens.
     """
 
     def __init__(
-        self, load: Callable[[Report], Engine], *, max_batch_tokens: int | None, max_concurrent_requests: int
+        self, load: Callable[[Report], Engine], limits: Limits | None = None, observer: Observer | None = None
     ) -> None:
         self.engine: Future[Engine] = Future()
         self.progress: tuple[str, float | None] = ("starting", None)
+        self.limits = limits or Limits()
+        self.observer = observer or Observer()
         self._load = load
-        self._max_batch_tokens = max_batch_tokens
-        self._max_requests = max_concurrent_requests
-        self._requests = 0
+        self._pipeline: Pipeline | None = None
         self._draining = False
 
     def start(self) -> None:
         """Load the engine in the background, unless that was begun before."""
-        if self._begin():
+        if not self.engine.running() and not self.engine.done() and self.engine.set_running_or_notify_cancel():
             # A daemon, so that a process told to stop need not wait for a download.
             threading.Thread(target=self._settle, name="load", daemon=True).start()
 
     def load_now(self) -> Engine:
         """Load the engine before returning; what `load` raises is raised here."""
-        if self._begin():
-            self._settle()
+        self.start()
         return self.engine.result()
 
     @property
     def ready(self) -> bool:
-        return self.engine.done() and self.engine.exception() is None
+        """Whether a request would be let in, if there is room."""
+        return self._pipeline is not None and not self._draining and self.live
+
+    @property
+    def live(self) -> bool:
+        """False once the engine hangs, or fails on all that it is asked: then only a new process can help."""
+        return self._pipeline is None or self._pipeline.scheduler.live
+
+    @property
+    def draining(self) -> bool:
+        """Whether the service stops, and takes nothing new."""
+        return self._draining
 
     @property
     def info(self) -> EngineInfo:
         """What computes the vectors. Raises NotReady."""
-        if not self.ready:
+        if self._pipeline is None:
             raise NotReady("the model is loading")
         return self.engine.result().info
 
-    async def embed(self, texts: Sequence[str], task: Task, *, truncate: bool = True) -> Embeddings:
-        """The vectors of `texts`.
+    @property
+    def in_flight(self) -> int:
+        """Requests that were let in and are not answered, or left work behind that still runs."""
+        return self._pipeline.admission.requests if self._pipeline else 0
 
-        Raises NotReady, Overloaded, and TextTooLong where a text would be cut and `truncate` is false.
+    @property
+    def queue_requests(self) -> int:
+        """Requests that wait for the engine."""
+        return len(self._pipeline.scheduler.queue) if self._pipeline else 0
+
+    @property
+    def queue_tokens(self) -> int:
+        """Tokens that wait for the engine; by estimate where a text has no tokens yet."""
+        return self._pipeline.admission.queue_tokens if self._pipeline else 0
+
+    @property
+    def estimated_wait(self) -> float:
+        """Seconds until all that is here now is done, by the rate measured; 0 before there is one."""
+        return self._pipeline.admission.estimated_wait if self._pipeline else 0.0
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory of the vectors kept."""
+        return self._pipeline.cache.bytes if self._pipeline else 0
+
+    async def embed(
+        self, texts: Sequence[str], task: Task, *, truncate: bool = True, prompt: str | None = None
+    ) -> Embeddings:
+        """The vectors of `texts` under the task's prompt, or under `prompt`.
+
+        Raises NotReady, Draining, Overloaded and EngineFailed (all Unavailable), TooLarge, DeadlineExceeded;
+        TextTooLong where a text would be cut and `truncate` is false; and TextError for the first text that alone
+        gets no vector: NoTokens, NotFinite or TextFailed.
         """
-        if not self.ready:
-            raise NotReady("the model is loading")
+        if self._pipeline is None:
+            raise self._refusal("not_ready", NotReady("the model is loading"))
         if self._draining:
-            raise NotReady("the service is stopping")
-        if self._requests >= self._max_requests:
-            raise Overloaded(f"{self._max_requests} requests are under way")
-        self._requests += 1
-        try:
-            tokens = await asyncio.to_thread(self.engine.result().tokenize, texts, task)
-            for index, text in enumerate(tokens):
-                if text.truncated and not truncate:
-                    raise TextTooLong(index, text.total, text.kept)
-            vectors = await self._scheduler.embed(tokens)
-        finally:
-            self._requests -= 1
-        logger.debug("embedded %d texts, %d tokens", len(tokens), sum(text.kept for text in tokens))
-        return Embeddings(vectors, tokens)
+            raise self._refusal("draining", Draining("the service is stopping"))
+        if self._pipeline.scheduler.hung:
+            raise self._refusal("not_ready", NotReady("the model does not answer"))
+        if not texts:
+            return Embeddings(np.empty((0, self.info.dimension), np.float32), (), Timings(), 0)
+        return await self._pipeline.embed(texts, task, prompt, truncate)
 
-    async def drain(self) -> None:
-        """Take nothing new, and wait until all that is under way is answered."""
+    async def drain(self, grace: float | None = None) -> bool:
+        """Take nothing new, and wait until all that is under way is answered: whether it was within `grace` seconds."""
         self._draining = True
-        while self._requests:
+        now = asyncio.get_running_loop().time
+        end = now() + (grace if grace is not None else float("inf"))
+        while self.in_flight and now() < end:
             await asyncio.sleep(DRAIN_STEP)
+        return not self.in_flight
 
     def close(self) -> None:
         """Drop what waits; an engine call under way ends by itself."""
-        if self.ready:
-            self._scheduler.close()
+        self._draining = True
+        if self._pipeline:
+            self._pipeline.close()
 
-    @cached_property
-    def _scheduler(self) -> Scheduler:
-        engine = self.engine.result()
-        return Scheduler(engine.embed, self._max_batch_tokens or engine.batch_tokens)
-
-    def _begin(self) -> bool:
-        return not self.engine.running() and not self.engine.done() and self.engine.set_running_or_notify_cancel()
+    def _refusal(self, cause: Cause, error: Exception) -> Exception:
+        self.observer.rejected(cause)
+        return error
 
     def _report(self, step: str, fraction: float | None) -> None:
         self.progress = (step, fraction)
 
     def _settle(self) -> None:
+        yield_to_others()  # so do the threads that the engine starts now, and health checks are answered under load
         try:
-            self.engine.set_result(self._load(self._report))
+            engine = self._load(self._report)
+            self._pipeline = Pipeline(engine, self.limits, self.observer)
+            self.engine.set_result(engine)
         except BaseException as error:
             self.engine.set_exception(error)

@@ -11,6 +11,9 @@ It takes for granted, after Modal's description of its autoscaler (https://modal
 - A container stops after scaledown_window seconds without work, unless that leaves fewer than wanted by that rule.
 - A container runs one engine call at a time, on up to max_batch of its requests, and what waits when the call ends goes
   into the next one. A call takes a + b·n seconds for n texts, a and b from two measured rates; a request is one text.
+- A container starts from a snapshot, one for each type of worker that Modal has (about six for a function on CPUs, by
+  https://modal.com/docs/guide/memory-snapshots), made by the first container on such a worker after a deploy. That one
+  loads as without a snapshot, and writes it down. A start lands on any type alike. The days begin with a deploy.
 - A container is paid for from the moment its start begins until it stops. Network, failures, and the platform's own
   queueing are left out.
 """
@@ -32,6 +35,8 @@ from tests.benchmarks.traffic import Traffic, arrivals
 
 # README, Figures: HTTP requests a second in int8, for one client and for sixteen, who ran on the same two cores.
 ONE_CLIENT_RATE, FULL_RATE, FULL = 42.4, 64.3, 16
+WORKER_TYPES = 6  # of CPU workers, about, by Modal's guide
+SNAPSHOT_SECONDS = 3.3  # median of 3 of `runsc checkpoint`, a service in int8 on two cores, by gVisor of 2022-12-19
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,35 @@ class Outcome:
     starts: int
     container_seconds: float
     end: float
+
+
+class SnapshotStarts:
+    """Seconds of one start after another: `first` on a type of worker without a snapshot yet, then `restored`.
+
+    `draw` gives the type of each, a number.
+    """
+
+    def __init__(self, restored: float, first: float, draw: Callable[[], int]) -> None:
+        self._restored, self._first, self._draw = restored, first, draw
+        self._made: set[int] = set()
+
+    def __call__(self) -> float:
+        worker = self._draw()
+        if worker in self._made:
+            return self._restored
+        self._made.add(worker)
+        return self._first
+
+    @property
+    def made(self) -> int:
+        """Snapshots so far."""
+        return len(self._made)
+
+
+def worker_types(types: int, seed: int) -> Callable[[], int]:
+    """Draws one of so many types of workers, each as likely."""
+    rng = np.random.default_rng(seed)
+    return lambda: int(rng.integers(types))
 
 
 @dataclass(eq=False)
@@ -200,19 +234,31 @@ def linear_service(one_rate: float, full_rate: float, full: int) -> Callable[[in
     return lambda texts: alone + each * (texts - 1)
 
 
-def policies(start_seconds: float) -> dict[str, tuple[Policy, float]]:
-    """What the table compares: a policy, and the seconds a container takes to start."""
+Start = Callable[[], float]
+
+
+def policies(options: argparse.Namespace) -> dict[str, tuple[Policy, Start]]:
+    """What the table compares: a policy, and how containers start."""
     deployed = Policy()
     kept = replace(deployed, min_containers=1)
+
+    def snapshots(restored: float) -> Start:
+        first = options.start_seconds + options.snapshot_seconds
+        return SnapshotStarts(restored, first, worker_types(options.worker_types, options.seed))
+
+    def plain() -> float:
+        return float(options.start_seconds)
+
     return {
-        "as deployed: to zero after 300 s": (deployed, start_seconds),
-        "the same, a start takes 1 s": (deployed, 1),
-        "the same, a start takes 10 s": (deployed, 10),
-        "to zero after 60 s": (replace(deployed, scaledown_window=60), start_seconds),
-        "min 1": (kept, start_seconds),
-        "min 1, target 8": (replace(kept, target_inputs=8), start_seconds),
-        "min 1, buffer 1": (replace(kept, buffer_containers=1), start_seconds),
-        "min 3": (replace(deployed, min_containers=3), start_seconds),
+        "without snapshots: to zero after 300 s": (deployed, plain),
+        "with snapshots, if a restore takes 1 s": (deployed, snapshots(1)),
+        "with snapshots, if it takes as long as a start": (deployed, snapshots(options.start_seconds)),
+        "a start takes 10 s": (deployed, lambda: 10),
+        "to zero after 60 s": (replace(deployed, scaledown_window=60), plain),
+        "min 1": (kept, plain),
+        "min 1, target 8": (replace(kept, target_inputs=8), plain),
+        "min 1, buffer 1": (replace(kept, buffer_containers=1), plain),
+        "min 3": (replace(deployed, min_containers=3), plain),
     }
 
 
@@ -238,13 +284,13 @@ def _said(seconds: float) -> str:
 
 def report(options: argparse.Namespace) -> str:
     """The table, and under it the traffic and the times it was made with. Raises ValueError."""
-    if options.days < 1:
-        raise ValueError(f"{options.days} days: must be 1 or more")
+    if options.days < 1 or options.worker_types < 1:
+        raise ValueError(f"{options.days} days, {options.worker_types} types of worker: both must be 1 or more")
     service = linear_service(options.one_rate, options.full_rate, options.full)
     times = arrivals(Traffic(bursts=options.bursts), options.seed, options.days)
     outcomes = {
-        name: Simulation(times.tolist(), policy, service, lambda start=start: start).run()
-        for name, (policy, start) in policies(options.start_seconds).items()
+        name: Simulation(times.tolist(), policy, service, start).run()
+        for name, (policy, start) in policies(options).items()
     }
     return "\n".join(
         [
@@ -253,7 +299,9 @@ def report(options: argparse.Namespace) -> str:
             f"{len(times):,} requests in {options.days} days, {options.bursts} bursts a day, up to "
             f"{np.bincount(times.astype(int)).max()} requests in a second (seed {options.seed}). A call takes "
             f"{1e3 * service(1):.1f} ms for one text and {1e3 * service(options.full):.0f} ms for {options.full}; a "
-            f"container starts in {options.start_seconds:g} s and costs ${options.dollars_per_hour:.3f} an hour.",
+            f"container starts in {options.start_seconds:g} s, where nothing else is said, and costs "
+            f"${options.dollars_per_hour:.3f} an hour. The first on each of {options.worker_types} types of worker "
+            f"writes a snapshot in {options.snapshot_seconds:g} s more.",
         ]
     )
 
@@ -267,6 +315,8 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--full-rate", type=float, default=FULL_RATE, help="and with --full clients")
     found.add_argument("--full", type=int, default=FULL)
     found.add_argument("--start-seconds", type=float, default=BOOT_SECONDS + PROCESS_START_SECONDS)
+    found.add_argument("--worker-types", type=int, default=WORKER_TYPES, help="each with a snapshot of its own")
+    found.add_argument("--snapshot-seconds", type=float, default=SNAPSHOT_SECONDS, help="to write one down")
     found.add_argument("--dollars-per-hour", type=float, default=container_dollars())
     return found
 

@@ -28,9 +28,9 @@ LONG_TEXT = "a " * 4000  # beyond the model's limit in any tokenizer
 def http_rows(model: Path, against: list[str]) -> list[Row]:
     """Requests a second for one client and for sixteen, and p99 for sixteen, beside `against` or our torch engine."""
     rows = []
-    commands = against or [_serve(model, "torch", "float32")]
+    commands = against or [serve_line(model, "torch", "float32")]
     for clients, command in ((1, commands[0]), (16, commands[-1])):
-        ours = {precision: _serve(model, "onnx", precision) for precision in precisions(model)}
+        ours = {precision: serve_line(model, "onnx", precision) for precision in precisions(model)}
         results: dict[str, list[tuple[float, float]]] = {}
         for _ in range(TURNS):
             for name, line in {"reference": command, **ours}.items():
@@ -48,8 +48,8 @@ def http_rows(model: Path, against: list[str]) -> list[Row]:
 
 def process_rows(model: Path) -> list[Row]:
     """Start to first vector, resident memory after 200 queries, and the peak with one text of the model's limit."""
-    lines = {"torch": _serve(model, "torch", "float32")}
-    lines |= {precision: _serve(model, "onnx", precision) for precision in precisions(model)}
+    lines = {"torch": serve_line(model, "torch", "float32")}
+    lines |= {precision: serve_line(model, "onnx", precision) for precision in precisions(model)}
     found = {name: sorted(_process(line) for _ in range(TURNS))[TURNS // 2] for name, line in lines.items()}
     what = (("process start to first vector", "s"), ("resident after 200 queries", "MB"), ("peak, longest text", "MB"))
     return [
@@ -135,7 +135,7 @@ async def _answers(port: int) -> bool:
     return True
 
 
-def _serve(model: Path, engine: str, precision: str) -> str:
+def serve_line(model: Path, engine: str, precision: str) -> str:
     folder = model if engine == "torch" else fetch_and_prepare(Settings.read(model_id=str(model)))
     options = f"auth_token={TOKEN} ENGINE={engine} PRECISION={precision} LOG_LEVEL=WARNING"
     python, quoted = shlex.quote(sys.executable), shlex.quote(str(folder))

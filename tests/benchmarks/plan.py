@@ -3,30 +3,19 @@
 Containers, hours and dollars for so many tokens, on the CPU as measured and on GPUs at Modal's list prices. A card that
 nobody measured gets no hours: the second table says what it would have to do to cost no more than the CPU, and what no
 card of its kind can beat. Give a figure of your own with --machine; under a listed card's name it replaces that row.
+With an account, `modal billing rates --json >rates.json` and --rates rates.json take its own prices.
 """
 
 import argparse
+import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-# Of a second, from https://modal.com/pricing as transcribed on 2026-07-01 in
-# https://github.com/api-evangelist/modal-labs/blob/main/plans/modal-labs-plans-pricing.yml (the same on 2026-05-25 in
-# api-evangelist/modal-com). The page itself was not read; list prices change.
-PRICES_READ = "2026-07-01"
-CORE = 0.0000131  # a physical core
-GIB = 0.00000222  # of memory
-GPUS = {
-    "T4": 0.000164,
-    "L4": 0.000222,
-    "A10": 0.000306,
-    "L40S": 0.000542,
-    "A100-40GB": 0.000583,
-    "A100-80GB": 0.000694,
-    "H100": 0.001097,
-    "H200": 0.001261,
-    "B200": 0.001736,
-}
+from embedding.on_modal.prices import CORE, GIB, GPUS, PRICES_READ
+
 # TFLOP/s, dense, from NVIDIA's data sheets: bfloat16 with tensor cores, and for the T4, which has no bfloat16, float32.
 PEAKS = {
     "T4": 8.1,
@@ -103,19 +92,72 @@ def at_best(machine: Machine) -> Machine:
     return replace(machine, tokens_per_second=machine.peak * 1e3 / GFLOP_PER_TOKEN)
 
 
-def container_dollars(gpu_second: float = 0) -> float:
-    """Dollars an hour of a container of modal_app.py, with a card of that price a second."""
-    memory = MEMORY_GIB_BESIDE_GPU if gpu_second else MEMORY_GIB
-    return 3600 * (CORES * CORE + memory * GIB + gpu_second)
+@dataclass(frozen=True)
+class Prices:
+    """Dollars a second: of a core, of a GiB of memory, and of each card; `words` say whose they are."""
+
+    core: float = CORE
+    gib: float = GIB
+    gpus: Mapping[str, float] = field(default_factory=lambda: dict(GPUS))
+    words: str = f"Modal's list prices as of {PRICES_READ}"
 
 
-def listed_machines(most_containers: int, most_gpus: int) -> list[Machine]:
+def container_dollars(card: str | None = None, prices: Prices | None = None) -> float:
+    """Dollars an hour of a container of modal_app.py, with that card."""
+    prices = prices or Prices()
+    memory = MEMORY_GIB_BESIDE_GPU if card else MEMORY_GIB
+    return 3600 * (CORES * prices.core + memory * prices.gib + (prices.gpus[card] if card else 0))
+
+
+def read_rates(path: str) -> Prices:
+    """The prices in what `modal billing rates --json` prints. Raises ArgumentTypeError.
+
+    What its names and units are is told nowhere: a rate counts for what its name says, a second or an hour, whichever
+    is within a factor of three of the list price. A price that is not there stays as listed, and the words say so.
+    """
+    try:
+        rates = {_plain(name): float(value) for name, value in json.loads(Path(path).read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise argparse.ArgumentTypeError(f"{path} is not what modal billing rates --json prints: {error}") from None
+    listed = {"cpu": CORE, "memory": GIB, **GPUS}
+    found = {name: rate for name, price in listed.items() if (rate := _rate(rates, name, price)) is not None}
+    if not found:
+        raise argparse.ArgumentTypeError(f"{path} has no rate that is like a list price: {', '.join(rates) or 'none'}")
+    listed_still = [name for name in listed if name not in found]
+    words = f"The account's own prices, but Modal's list prices for {', '.join(listed_still)}" if listed_still else (
+        "The account's own prices"
+    )  # fmt: skip
+    prices = {**listed, **found}
+    return Prices(prices["cpu"], prices["memory"], {name: prices[name] for name in GPUS}, words)
+
+
+def _plain(name: str) -> str:
+    """Words of small letters and digits, with a dash between and around."""
+    return "-" + re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") + "-"
+
+
+def _rate(rates: Mapping[str, float], name: str, price: float) -> float | None:
+    """The account's rate a second for what is listed under `name`, where exactly one is like it."""
+    like = {
+        rate / unit
+        for key, rate in rates.items()
+        for unit in (1, 3600)
+        if _plain(name) in key and price / 3 < rate / unit < 3 * price
+    }
+    return like.pop() if len(like) == 1 else None
+
+
+def listed_machines(most_containers: int, most_gpus: int, prices: Prices | None = None) -> list[Machine]:
     """The CPU in both precisions, as measured, and Modal's cards, which are not."""
+    prices = prices or Prices()
     cpus = [
-        Machine(f"{CORES} CPU cores, {precision}", CPU_TOKENS / seconds, container_dollars(), most_containers)
+        Machine(
+            f"{CORES} CPU cores, {precision}", CPU_TOKENS / seconds, container_dollars(None, prices), most_containers
+        )
         for precision, seconds in CPU_SECONDS.items()
     ]
-    return cpus + [Machine(name, None, container_dollars(GPUS[name]), most_gpus, PEAKS[name]) for name in GPUS]
+    cards = [Machine(name, None, container_dollars(name, prices), most_gpus, PEAKS[name]) for name in prices.gpus]
+    return cpus + cards
 
 
 def jobs_table(machines: list[Machine], jobs: list[int], **terms: float) -> str:
@@ -174,7 +216,7 @@ def with_measured(machines: list[Machine], measured: list[Machine], most: int) -
 
 def report(options: argparse.Namespace) -> str:
     """Both tables, and under them what they take for granted."""
-    listed = listed_machines(options.max_containers, options.max_gpus)
+    listed = listed_machines(options.max_containers, options.max_gpus, options.rates)
     machines = with_measured(listed, options.machine, options.max_containers)
     start, idle, deadline = options.start_seconds, options.idle_seconds, 3600 * options.deadline_hours
     terms = {"start_seconds": start, "idle_seconds": idle, "deadline_seconds": deadline}
@@ -187,7 +229,7 @@ def report(options: argparse.Namespace) -> str:
             "",
             f"As few containers as finish in {options.deadline_hours:g} h, at most {options.max_containers}, or "
             f"{options.max_gpus} with a GPU; each paid for {start:g} s of start and {idle:g} s of idling, too. "
-            f"Modal's list prices as of {PRICES_READ}. {GFLOP_PER_TOKEN} GFLOP a token.",
+            f"{options.rates.words}. {GFLOP_PER_TOKEN} GFLOP a token.",
         ]
     )
 
@@ -197,6 +239,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--machine", type=read_machine, action="append", default=[], help="a measured machine, see above"
     )
+    found.add_argument("--rates", type=read_rates, default=Prices(), help="a file of the account's prices, see above")
     found.add_argument("--tokens", type=int, action="append", help="size of a job; by default 10^3, 10^6, 10^8, 10^10")
     found.add_argument("--deadline-hours", type=float, default=1, help="finish within, where that many may run")
     found.add_argument("--max-containers", type=int, default=MOST_CONTAINERS)

@@ -53,7 +53,7 @@ function facts(now) {
   if (now.state !== "ready") return model;
   return [
     ...model,
-    ["Vector", `${now.width} numbers`],
+    ["Vector", `${now.dimension} numbers`],
     ["Reads up to", now.max_input_length ? `${now.max_input_length.toLocaleString("en")} tokens` : "any length"],
     ["Engine", `${now.engine} on ${now.device}`],
     ["Precision", now.precision],

@@ -2,9 +2,7 @@
 
 import hashlib
 import logging
-import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,14 +12,18 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from embedding.model.errors import ModelUnavailable, UnsupportedModel
-from embedding.model.fetch.manifest import FORMAT, PRECISIONS, is_prepared
+from embedding.atomic import remove_folder, whole_file
+from embedding.model.errors import InvalidArtifact, ModelUnavailable, UnsupportedModel
+from embedding.model.fetch.cache import cache_folder
+from embedding.model.fetch.content import content_digest
+from embedding.model.fetch.manifest import FORMAT, PRECISIONS, read_manifest
 from embedding.model.progress import Report, to_nobody
 
 logger = logging.getLogger(__name__)
 
 UNSUPPORTED = 3  # the exit status of embedding.model.prepare for a model it does not know
 SAID = re.compile(r"preparing +(\d+)%: (.*)")  # a line of its progress
+REFUSED = ".refused"  # beside a folder's place: why the model can't be prepared there
 
 
 def find_or_prepare(
@@ -29,23 +31,33 @@ def find_or_prepare(
 ) -> Path:
     """The prepared folder of the SentenceTransformer in `source`, made now if it isn't there yet.
 
-    `precision` int8 or float32 is content with a folder of that alone. Making it needs torch, and gigabytes for
-    minutes, so it happens in a process that ends; this one stays small. The folder is then found again by `name` and
-    `revision`.
+    A folder that has `precision` int8 or float32 alone is enough where that is wanted. Preparing needs torch, and
+    gigabytes for minutes, so it happens in a process that ends; this one stays small. `find_prepared` then finds the
+    folder by `name` and `revision`.
 
-    Raises UnsupportedModel where the model can't be prepared, and ModelUnavailable where that went wrong.
+    Raises UnsupportedModel where the model can't be prepared, at once where that is known from an earlier try, and
+    ModelUnavailable where preparing went wrong.
     """
     for kind in _kinds(precision):
-        if is_prepared(folder := _place(source, name, kind)):
+        folder = _prepared_path(source, name, kind)
+        if _is_whole(folder):
             with suppress(OSError):  # a cache that is only read is as good
-                _name(folder, name, revision, kind)
+                _write_ref(folder, name, revision, kind)
             return folder
+    if reason := _remembered_refusal(folder):
+        raise UnsupportedModel(reason)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f"{folder.name}.lock")):
-            if not is_prepared(folder):  # another process may have made it meanwhile
+            if not _is_whole(folder):  # another process may have made it meanwhile
+                if folder.exists():
+                    logger.warning("%s is damaged, and is prepared again", folder)
+                    remove_folder(folder)
                 _prepare(source, folder, name, kind, report)
-            _name(folder, name, revision, kind)
+            _write_ref(folder, name, revision, kind)
+    except UnsupportedModel as refusal:
+        _remember_refusal(folder, str(refusal))
+        raise
     except OSError as error:
         raise ModelUnavailable(f"{folder.parent} can't be written to ({error.strerror}). Set HF_HOME.") from None
     return folder
@@ -58,10 +70,10 @@ def find_prepared(name: str, revision: str = "main", precision: str = "auto") ->
     """
     for kind in _kinds(precision) if precision in PRECISIONS else ["auto", *PRECISIONS]:
         try:
-            folder = cache_folder() / _entry(name, revision, kind).read_text()
+            folder = cache_folder() / _ref_path(name, revision, kind).read_text()
         except OSError:
             continue
-        if is_prepared(folder):
+        if _is_whole(folder):
             return folder
     return None
 
@@ -71,21 +83,19 @@ def _kinds(precision: str) -> list[str]:
     return ["auto", precision] if precision in PRECISIONS else ["auto"]
 
 
-def _name(folder: Path, name: str, revision: str, kind: str) -> None:
-    entry = _entry(name, revision, kind)
+def _write_ref(folder: Path, name: str, revision: str, kind: str) -> None:
+    entry = _ref_path(name, revision, kind)
     if not entry.exists() or entry.read_text() != folder.name:  # a branch moves
         entry.write_text(folder.name)
 
 
-def _entry(name: str, revision: str, precision: str) -> Path:
+def _ref_path(name: str, revision: str, precision: str) -> Path:
     """The file that names the folder of a model and revision: what the hub's cache calls a ref."""
     digest = hashlib.sha256("\0".join((_version(), name, revision, precision)).encode()).hexdigest()
     return cache_folder() / f"{digest[:32]}.ref"
 
 
 def _prepare(source: Path, folder: Path, name: str, precision: str, report: Report) -> None:
-    for abandoned in folder.parent.glob(f".{folder.name}.*"):
-        shutil.rmtree(abandoned, ignore_errors=True)
     logger.info("preparing %s for the onnx engine, once; a large model takes minutes", name)
     command = [sys.executable, "-m", "embedding.model.prepare", str(source), str(folder), name, precision]
     # The child ends when its standard input does, so it never outlives this process.
@@ -114,30 +124,36 @@ def _prepare(source: Path, folder: Path, name: str, precision: str, report: Repo
         raise ModelUnavailable(f"{name} could not be prepared in {folder.parent}: {reason}.")
 
 
-def cache_folder() -> Path:
-    """Where prepared models are kept: beside the hub's cache, where HF_HOME puts it."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    return Path(os.environ.get("HF_HOME") or default).expanduser() / "embedding"
-
-
 def _version() -> str:
     return f"{FORMAT} {version('onnxruntime')}"
 
 
-def _place(source: Path, name: str, precision: str) -> Path:
-    """A folder for what this very model makes: another version of it, of the format or of the runtime is another."""
-    digest = hashlib.sha256(f"{_version()} {precision}".encode())
-    for path in sorted(
-        path for path in source.rglob("*") if path.suffix in (".json", ".safetensors") and path.is_file()
-    ):
-        digest.update(f"{path.relative_to(source).as_posix()} {_identity(path)}\n".encode())
+def _prepared_path(source: Path, name: str, precision: str) -> Path:
+    """The folder for what this very model makes: other files, another format or another runtime have another.
+
+    Raises ModelUnavailable where the model can't be read.
+    """
+    digest = hashlib.sha256(f"{_version()} {precision} {content_digest(source)}".encode()).hexdigest()
     label = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[-80:].strip("-.")
-    return cache_folder() / f"{label}-{digest.hexdigest()[:16]}"
+    return cache_folder() / f"{label}-{digest[:16]}"
 
 
-def _identity(path: Path) -> str:
-    """What changes with a file's content: in the hub's cache the name of the blob it links to, else size and date."""
-    if path.is_symlink():
-        return path.readlink().name
-    status = path.stat()
-    return f"{status.st_size} {int(status.st_mtime)}"  # whole seconds: an image's layers keep no more
+def _is_whole(folder: Path) -> bool:
+    """Whether the cache has the prepared model, with all of its files in their sizes."""
+    try:
+        read_manifest(folder)
+    except InvalidArtifact:
+        return False
+    return True
+
+
+def _remembered_refusal(folder: Path) -> str | None:
+    try:
+        return folder.with_name(f"{folder.name}{REFUSED}").read_text("utf-8")
+    except OSError:
+        return None
+
+
+def _remember_refusal(folder: Path, reason: str) -> None:
+    with suppress(OSError), whole_file(folder.with_name(f"{folder.name}{REFUSED}")) as file:
+        file.write(reason.encode())

@@ -1,4 +1,7 @@
-"""Prepare in a process of its own, for artifacts.py: python -m embedding.model.prepare SOURCE OUTPUT NAME PRECISION."""
+"""Prepares in a process of its own: `python -m embedding.model.prepare SOURCE OUTPUT NAME PRECISION`.
+
+For fetch/prepared.py, which starts it.
+"""
 
 import os
 import sys

@@ -19,7 +19,7 @@ ENCODERS = {"gemma3_text": gemma, "bert": bert}
 
 def encoder_of(checkpoint: Checkpoint) -> Any:
     """The module that knows this kind of encoder; raises UnsupportedModel."""
-    kind = checkpoint.config.get("model_type")
+    kind = checkpoint.config.model_type
     if kind not in ENCODERS:
         raise UnsupportedModel(f"a {kind} encoder is not supported by the onnx engine: only {', '.join(ENCODERS)}")
     module = ENCODERS[kind]
@@ -28,44 +28,48 @@ def encoder_of(checkpoint: Checkpoint) -> Any:
 
 
 def build(path: Path, checkpoint: Checkpoint, graph: Graph, linear: Linear) -> None:
-    """Writes the graph to `path`. It reads the arrays of `ragged.ragged_batch` and gives vectors (texts, dimension)."""
-    inputs = RaggedInputs(graph, checkpoint.config["hidden_size"])
+    """Writes the graph to `path`. It takes the arrays of `ragged.ragged_batch` and gives vectors (texts, dimension)."""
+    inputs = RaggedInputs(graph, checkpoint.config.hidden_size)
     vectors = inputs.pool(encoder_of(checkpoint).encoder(graph, inputs, checkpoint, linear))
-    for dense in joined(checkpoint.dense):
+    for dense in merge_linear_layers(checkpoint.dense):
         vectors = _dense(graph, vectors, dense)
     if checkpoint.normalize:
         vectors = graph.op("LpNormalization", vectors, axis=-1, p=2)
+    if checkpoint.truncate_dim:
+        # It cuts the vectors last of all, and leaves them as long as that makes them.
+        ends = (graph.constant(np.array([end])) for end in (0, checkpoint.truncate_dim, -1))
+        vectors = graph.op("Slice", vectors, *ends)
     graph.save(path, vectors)
 
 
 def first_layer(checkpoint: Checkpoint) -> Checkpoint:
-    """The same model with one layer: what a machine can be timed with in a moment."""
-    config = {**checkpoint.config, "num_hidden_layers": 1, "layer_types": checkpoint.config.get("layer_types", [])[:1]}
-    return replace(checkpoint, config=config, dense=())
+    """The same model with one layer, in which a machine's speed shows in a moment."""
+    return replace(checkpoint, layers=1, dense=(), truncate_dim=None)
 
 
 def dimension(checkpoint: Checkpoint) -> int:
     """How many numbers a vector has."""
-    return int(checkpoint.dense[-1].weight.shape[1] if checkpoint.dense else checkpoint.config["hidden_size"])
+    whole = int(checkpoint.dense[-1].weight.shape[1] if checkpoint.dense else checkpoint.config.hidden_size)
+    return min(whole, checkpoint.truncate_dim or whole)
 
 
-def joined(layers: Sequence[Dense]) -> list[Dense]:
-    """The same function in fewer layers: two with nothing between them are one, where that is the smaller."""
+def merge_linear_layers(layers: Sequence[Dense]) -> list[Dense]:
+    """The same function in fewer layers: two without an activation between them become one, where that is smaller."""
     result: list[Dense] = []
     for layer in layers:
         last = result[-1] if result else None
-        if last and last.activation == "Identity" and _joined_size(last, layer) < last.weight.size + layer.weight.size:
-            result[-1] = _join(last, layer)
+        if last and last.activation == "Identity" and _merged_size(last, layer) < last.weight.size + layer.weight.size:
+            result[-1] = _merge(last, layer)
         else:
             result.append(layer)
     return result
 
 
-def _joined_size(first: Dense, second: Dense) -> int:
+def _merged_size(first: Dense, second: Dense) -> int:
     return int(first.weight.shape[0] * second.weight.shape[1])
 
 
-def _join(first: Dense, second: Dense) -> Dense:
+def _merge(first: Dense, second: Dense) -> Dense:
     weight = first.weight.astype(np.float64) @ second.weight
     biases = [b for b in (None if first.bias is None else first.bias @ second.weight, second.bias) if b is not None]
     return Dense(weight.astype(np.float32), sum(biases[1:], biases[0]) if biases else None, second.activation)

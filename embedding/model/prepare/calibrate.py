@@ -1,4 +1,4 @@
-"""Runs the float32 graph on sample texts and keeps what the inputs of its linear layers look like."""
+"""Runs the float32 graph on sample texts, and keeps statistics of the inputs of its linear layers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,20 +11,22 @@ import onnxruntime as ort
 from embedding.model.ragged import Text, group_by_length, ragged_batch
 from embedding.model.table import Table
 
-ROWS_KEPT = 256
+SAMPLES = 256
 TINY = 1e-12
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """A linear layer's inputs: the sum of their outer products (in, in) with each input
-    brought to one magnitude, or the few great tokens would hide the rest; how many; each channel's peak; and a sample.
-    """
+    """The inputs of a linear layer."""
 
     gram: np.ndarray
+    """The sum of their outer products, (in, in), each input scaled to one length: a few large tokens would hide the
+    rest."""
     count: int
-    peak: np.ndarray
-    rows: np.ndarray
+    channel_max: np.ndarray
+    """The largest magnitude of each channel, (in,)."""
+    samples: np.ndarray
+    """Some of them, (samples, in)."""
 
 
 def calibrate(model: Path, inputs: Mapping[str, str], table: Table, texts: Sequence[Text]) -> dict[str, Statistics]:
@@ -34,14 +36,14 @@ def calibrate(model: Path, inputs: Mapping[str, str], table: Table, texts: Seque
     grams: dict[str, np.ndarray] = {}
     kept: dict[str, list[np.ndarray]] = {site: [] for site in inputs}
     count = sum(map(len, texts))
-    step = max(1, count // ROWS_KEPT)
+    step = max(1, count // SAMPLES)
     for run in group_by_length([len(text) for text in texts]):
         feed = {
             name: array for name, array in ragged_batch([texts[i] for i in run], table, "mean").items() if name in names
         }
         for (site, _), rows in zip(inputs.items(), session.run(list(inputs.values()), feed), strict=True):
-            even = rows / np.sqrt((rows**2).mean(axis=1, keepdims=True) + TINY)
-            grams[site] = grams.get(site, 0) + even.T @ even
+            scaled = rows / np.sqrt((rows**2).mean(axis=1, keepdims=True) + TINY)
+            grams[site] = grams.get(site, 0) + scaled.T @ scaled
             kept[site] += [np.abs(rows).max(axis=0, keepdims=True), rows[::step]]
     return {
         site: Statistics(grams[site], count, np.vstack(kept[site][::2]).max(axis=0), np.vstack(kept[site][1::2]))

@@ -1,17 +1,27 @@
-"""Reads what a SentenceTransformer folder says about itself, and refuses what the graphs cannot express."""
+"""What the graphs are made of, taken from a loaded SentenceTransformer; refuses what they cannot express."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
+from embedding.model.engine import Task
 from embedding.model.errors import UnsupportedModel
-from embedding.model.prepare.safetensors import Tensors
+from embedding.model.fetch.manifest import TokenizerSettings
+from embedding.model.reference import text_options, tokenizer_settings
 
-ACTIVATIONS = ("Identity", "Tanh", "ReLU", "Sigmoid")
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+# torch's name of a Dense layer's activation, and ONNX's
+ACTIVATIONS = {"Identity": "Identity", "Tanh": "Tanh", "ReLU": "Relu", "Sigmoid": "Sigmoid"}
+# What a Transformer module may add to a call of its tokenizer: `reference.tokenizer_settings` reads the first four, and
+# the others change nothing about one text's tokens.
+TEXT_OPTIONS = {
+    *("max_length", "truncation", "add_special_tokens", "split_special_tokens"),
+    *("padding", "return_tensors", "return_attention_mask", "logits_to_keep"),
+}
 
 
 @dataclass(frozen=True)
@@ -27,39 +37,51 @@ class Dense:
 class Checkpoint:
     """A SentenceTransformer: the encoder's config and tensors, and the steps from token vectors to a text's vector."""
 
-    folder: Path
-    config: Mapping[str, Any]
-    tensors: Tensors
+    config: Any
+    """transformers' config of the encoder, with every default filled in."""
+    tensors: Mapping[str, np.ndarray]
+    tokenizer: Mapping[Task, TokenizerSettings]
     max_tokens: int
-    lowercase: bool
+    """Tokens of the longest text under either task."""
+    layers: int
     pooling: str
+    """`mean` or `cls`."""
     dense: tuple[Dense, ...]
     normalize: bool
-    prompts: Mapping[str, str]
+    truncate_dim: int | None
+    """Numbers that the model keeps of a vector; None: all."""
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
-    """Reads the folder; raises UnsupportedModel, saying what isn't supported, and FileNotFoundError."""
-    modules = [(m["type"].rpartition(".")[2], folder / m["path"]) for m in _json(folder / "modules.json")]
-    kinds = [kind for kind, _ in modules]
+def read_checkpoint(model: "SentenceTransformer") -> Checkpoint:
+    """The parts of a loaded model. Raises UnsupportedModel, saying which setting isn't supported."""
+    modules: list[Any] = list(model)
+    kinds = [type(module).__name__ for module in modules]
     steps = kinds[:2] + [kind for kind in kinds[2:] if kind != "Dense"]
-    if steps not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
-        raise UnsupportedModel(f"the modules {' → '.join(kinds)}: only Transformer → Pooling → Dense… → Normalize")
+    require(
+        steps in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]),
+        f"the modules {' → '.join(kinds)}: only Transformer → Pooling → Dense… → Normalize",
+    )
     require("Normalize" not in kinds[:-1], "Normalize before another module")
-    encoder = modules[0][1]
-    config = _json(encoder / "config.json")
-    text = _json(encoder / "sentence_bert_config.json", {})
-    prompts = _json(folder / "config_sentence_transformers.json", {})
+    transformer, pooling = modules[:2]
+    _check_transformer(transformer)
+    for module in modules[2:]:
+        _check_vectors_in_and_out(module)
+    dense = tuple(_dense(module) for module in modules if type(module).__name__ == "Dense")
+    config = transformer.config
+    tokenizer = {task: tokenizer_settings(transformer, task) for task in get_args(Task)}
+    limits = [settings.max_tokens for settings in tokenizer.values()]
+    require(None not in limits, "a tokenizer without a limit (model_max_length, processing_kwargs truncation)")
+    require(model.truncate_dim is None or model.truncate_dim > 0, f"truncate_dim {model.truncate_dim}")
     return Checkpoint(
-        folder=encoder,
         config=config,
-        tensors=Tensors(encoder),
-        max_tokens=_max_tokens(config, text, _json(encoder / "tokenizer_config.json", {})),
-        lowercase=bool(text.get("do_lower_case", False)),
-        pooling=_pooling(_json(modules[1][1] / "config.json")),
-        dense=tuple(_dense(path) for kind, path in modules if kind == "Dense"),
+        tensors={name: tensor.numpy() for name, tensor in transformer.model.state_dict().items()},
+        tokenizer=tokenizer,
+        max_tokens=max(limit or 0 for limit in limits),
+        layers=config.num_hidden_layers,
+        pooling=_pooling(pooling),
+        dense=dense,
         normalize="Normalize" in kinds,
-        prompts=prompts.get("prompts") or {},
+        truncate_dim=model.truncate_dim,
     )
 
 
@@ -69,34 +91,35 @@ def require(condition: bool, what: str) -> None:
         raise UnsupportedModel(f"{what} is not supported by the onnx engine")
 
 
-def _max_tokens(config: Mapping[str, Any], text: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> int:
-    stated = text.get("max_seq_length") or tokenizer.get("model_max_length") or config["max_position_embeddings"]
-    return int(min(stated, config["max_position_embeddings"]))
+def _check_transformer(module: Any) -> None:
+    require(module.transformer_task == "feature-extraction", f"transformer_task {module.transformer_task}")
+    require("message" not in module.modality_config, "a chat template (modality_config message)")
+    plain = {"method": "forward", "method_output_name": "last_hidden_state"}
+    text = {name: module.modality_config.get("text", {}).get(name) for name in plain}
+    require(text == plain, "modality_config that reads other values than last_hidden_state")
+    require(module.module_output_name == "token_embeddings", f"module_output_name {module.module_output_name}")
+    require(module.query_expansion is None, "query_expansion")
+    unknown = sorted(set(text_options(module)) - TEXT_OPTIONS)
+    require(not unknown, f"processing_kwargs {', '.join(unknown)}")
+    require(hasattr(module.tokenizer, "backend_tokenizer"), f"the slow tokenizer {type(module.tokenizer).__name__}")
 
 
-def _pooling(config: Mapping[str, Any]) -> str:
-    """The pooling's name: `mean` or `cls`. Old files have a flag a mode, new ones a name."""
-    flags = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
-    modes = [flags.get(key, key) for key, on in config.items() if key.startswith("pooling_mode_") and on]
-    mode = config.get("pooling_mode") or "+".join(modes)
-    require(mode in ("mean", "cls"), f"pooling {mode!r}")
-    require(config.get("include_prompt", True), "pooling that leaves the prompt out")
-    return str(mode)
+def _pooling(module: Any) -> str:
+    require(module.pooling_mode in ("mean", "cls"), f"pooling {module.pooling_mode!r}")
+    require(module.include_prompt, "pooling that leaves the prompt out (include_prompt)")
+    return str(module.pooling_mode)
 
 
-def _dense(folder: Path) -> Dense:
-    config, tensors = _json(folder / "config.json"), Tensors(folder)
-    activation = config.get("activation_function", "torch.nn.modules.activation.Tanh").rpartition(".")[2]
+def _check_vectors_in_and_out(module: Any) -> None:
+    names = {module.module_input_name, module.module_output_name}
+    kind = type(module).__name__
+    require(names == {"sentence_embedding"}, f"a {kind} layer between other values than the vectors")
+
+
+def _dense(module: Any) -> Dense:
+    activation = type(module.activation_function).__name__
     require(activation in ACTIVATIONS, f"a Dense layer with {activation}")
-    require(not config.get("use_residual"), "a Dense layer with a residual")
-    names = {config.get("module_input_name"), config.get("module_output_name")}
-    require(names <= {None, "sentence_embedding"}, "a Dense layer between other values than the vectors")
-    activation = activation if activation != "ReLU" else "Relu"
-    bias = tensors.get("linear.bias")
-    return Dense(tensors["linear.weight"].T, bias, activation)
-
-
-def _json(path: Path, missing: Any = None) -> Any:
-    if missing is not None and not path.exists():
-        return missing
-    return json.loads(path.read_text(encoding="utf-8"))
+    require(not module.use_residual, "a Dense layer with a residual")
+    weight, bias = (None if t is None else t.detach().numpy() for t in (module.linear.weight, module.linear.bias))
+    assert weight is not None
+    return Dense(weight.T, bias, ACTIVATIONS[activation])

@@ -1,8 +1,7 @@
 """The Gemma 3 text encoder with bidirectional attention, as a graph.
 
-Reference: transformers' modeling_gemma3.py. Two habits keep the graph small: weights that read the same input are
-joined into one product, and, there being a single key/value head, the query heads are stacked into one product with
-the keys.
+Reference: transformers' modeling_gemma3.py. Two things keep the graph small. Weights that read the same input become
+one product. And since there is a single key/value head, one product multiplies the queries of all heads by the keys.
 """
 
 from collections.abc import Mapping
@@ -15,23 +14,25 @@ from embedding.model.prepare.checkpoint import Checkpoint, require
 from embedding.model.prepare.graph import Graph
 from embedding.model.prepare.linear import Linear
 from embedding.model.prepare.ragged_inputs import RaggedInputs
+from embedding.model.ragged import attention_length
 
 
-def check(config: Mapping[str, Any]) -> None:
+def check(config: Any) -> None:
     """Raises UnsupportedModel where the config asks for what this graph does not do."""
-    require(bool(config.get("use_bidirectional_attention")), "Gemma 3 with causal attention")
-    require(config["num_key_value_heads"] == 1, "more than one key/value head")
-    require(config.get("hidden_activation") == "gelu_pytorch_tanh", f"activation {config.get('hidden_activation')}")
-    require(not config.get("attention_bias"), "attention with biases")
-    require(not config.get("attn_logit_softcapping"), "attention with capped logits")
-    require(not config.get("rope_scaling"), "scaled rotary embedding")
-    ropes = (config.get("rope_parameters") or {}).values()
-    require(all(rope.get("rope_type", "default") == "default" for rope in ropes), "scaled rotary embedding")
+    require(bool(config.use_bidirectional_attention), "Gemma 3 with causal attention (use_bidirectional_attention)")
+    require(config.num_key_value_heads == 1, f"more than one key/value head ({config.num_key_value_heads})")
+    require(config.hidden_activation == "gelu_pytorch_tanh", f"activation {config.hidden_activation}")
+    require(not config.attention_bias, "attention with biases (attention_bias)")
+    require(not config.attn_logit_softcapping, "attention with capped logits (attn_logit_softcapping)")
+    for rope in (config.rope_parameters[kind] for kind in set(config.layer_types)):
+        kind = rope.get("rope_type", "default")
+        require(kind == "default", f"scaled rotary embedding (rope_type {kind})")
+        require(rope.get("partial_rotary_factor", 1) == 1, "partial rotary embedding (partial_rotary_factor)")
 
 
 def embedding_table(checkpoint: Checkpoint) -> np.ndarray:
     """The vectors of the vocabulary, (vocabulary, dimension), scaled as the encoder reads them."""
-    return checkpoint.tensors["embed_tokens.weight"] * np.float32(checkpoint.config["hidden_size"] ** 0.5)
+    return checkpoint.tensors["embed_tokens.weight"] * np.float32(checkpoint.config.hidden_size**0.5)
 
 
 def encoder(graph: Graph, inputs: RaggedInputs, checkpoint: Checkpoint, linear: Linear) -> str:
@@ -41,7 +42,7 @@ def encoder(graph: Graph, inputs: RaggedInputs, checkpoint: Checkpoint, linear: 
 
 @dataclass(frozen=True)
 class _Layer:
-    """Weights (in, out) and the norms' factors of a layer, with every divisor already folded in."""
+    """A layer's weights (in, out) and its norms' factors, with every divisor already absorbed."""
 
     norms: Mapping[str, np.ndarray]
     qkv: np.ndarray
@@ -54,62 +55,64 @@ class _Gemma:
     def __init__(self, graph: Graph, inputs: RaggedInputs, checkpoint: Checkpoint, linear: Linear) -> None:
         self.graph, self.inputs, self.linear = graph, inputs, linear
         self.config, self.tensors = checkpoint.config, checkpoint.tensors
-        self.heads: int = self.config["num_attention_heads"]
-        self.head: int = self.config["head_dim"]
-        # transformers halves the window for bidirectional attention: 512 lets a token see those up to 256 away
-        windows = {"full_attention": 0, "sliding_attention": self.config["sliding_window"] // 2 + 1}
-        kinds = set(self.config["layer_types"])
-        self.biases = {kind: inputs.bias(windows[kind]) for kind in kinds}
-        self.rotations = {kind: self._rotation(kind, checkpoint.max_tokens) for kind in kinds}
+        self.heads: int = self.config.num_attention_heads
+        self.head: int = self.config.head_dim
+        self.kinds = self.config.layer_types[: checkpoint.layers]
+        # For bidirectional attention transformers halves the file's window: 512 becomes 257, which lets a token see
+        # those up to 256 away.
+        windows = {"full_attention": 0, "sliding_attention": self.config.sliding_window}
+        kinds = set(self.kinds)
+        self.biases = {kind: inputs.attention_bias(windows[kind]) for kind in kinds}
+        self.rotations = {kind: self._rotation(kind, attention_length(checkpoint.max_tokens)) for kind in kinds}
 
     def encode(self) -> str:
-        branch, residual = "", self.inputs.rows
-        for i, kind in enumerate(self.config["layer_types"]):
+        branch, residual = "", self.inputs.embeddings
+        for i, kind in enumerate(self.kinds):
             layer = self._read_layer(i)
-            x, residual = self._join(branch, residual, layer.norms["input"])
+            x, residual = self._add_and_norm(branch, residual, layer.norms["input"])
             branch = self._attention(i, kind, x, layer)
-            x, residual = self._join(branch, residual, layer.norms["pre_feedforward"])
+            x, residual = self._add_and_norm(branch, residual, layer.norms["pre_feedforward"])
             branch = self._feedforward(i, x, layer)
-        return self._join(branch, residual, self._factor("norm"))[0]
+        return self._add_and_norm(branch, residual, self._factor("norm"))[0]
 
     def _read_layer(self, i: int) -> _Layer:
-        """Joins the layer's weights and divides each product's input, for free: by the norm before it, by v, by up."""
+        """The layer's weights; what comes before a product absorbs the divisor of its input: a norm, v or up."""
         w = {n: self.tensors[f"layers.{i}.self_attn.{n}_proj.weight"].T for n in "qkvo"}
         w |= {n: self.tensors[f"layers.{i}.mlp.{n}_proj.weight"].T for n in ("gate", "up", "down")}
-        heads = self.linear.divisor(f"{i}.o", w["o"], tiles=self.heads)
-        hidden = self.linear.divisor(f"{i}.down", w["down"])
-        qkv = np.hstack([w["q"], w["k"], w["v"] / heads[: self.head]])
-        gate_up = np.hstack([w["gate"], w["up"] / hidden])
-        thirds, halves = [w[n].shape[1] for n in "qkv"], [w[n].shape[1] for n in ("gate", "up")]
-        attention = self.linear.divisor(f"{i}.qkv", qkv, parts=thirds)
-        feedforward = self.linear.divisor(f"{i}.gate_up", gate_up, parts=halves)
+        o_divisor = self.linear.divisor(f"{i}.o", w["o"], repeats=self.heads)
+        down_divisor = self.linear.divisor(f"{i}.down", w["down"])
+        qkv = np.hstack([w["q"], w["k"], w["v"] / o_divisor[: self.head]])
+        gate_up = np.hstack([w["gate"], w["up"] / down_divisor])
+        qkv_parts, gate_up_parts = [w[n].shape[1] for n in "qkv"], [w[n].shape[1] for n in ("gate", "up")]
+        qkv_divisor = self.linear.divisor(f"{i}.qkv", qkv, parts=qkv_parts)
+        gate_up_divisor = self.linear.divisor(f"{i}.gate_up", gate_up, parts=gate_up_parts)
         sides = ("input", "post_attention", "pre_feedforward", "post_feedforward")
         norms = {side: self._factor(f"layers.{i}.{side}_layernorm") for side in sides}
-        norms["input"] = norms["input"] / attention
-        norms["pre_feedforward"] = norms["pre_feedforward"] / feedforward
+        norms["input"] = norms["input"] / qkv_divisor
+        norms["pre_feedforward"] = norms["pre_feedforward"] / gate_up_divisor
         norms |= {n: self._factor(f"layers.{i}.self_attn.{n}_norm") for n in "qk"}
         return _Layer(
             norms=norms,
-            qkv=qkv * attention[:, None],
-            o=w["o"] * heads[:, None],
-            gate_up=gate_up * feedforward[:, None],
-            down=w["down"] * hidden[:, None],
+            qkv=qkv * qkv_divisor[:, None],
+            o=w["o"] * o_divisor[:, None],
+            gate_up=gate_up * gate_up_divisor[:, None],
+            down=w["down"] * down_divisor[:, None],
         )
 
     def _attention(self, i: int, kind: str, x: str, layer: _Layer) -> str:
         graph, dimension = self.graph, self.heads * self.head
-        texts = self.inputs.spread(self.linear.product(f"{i}.qkv", x, layer.qkv))
+        texts = self.inputs.pad(self.linear.product(f"{i}.qkv", x, layer.qkv))
         split = graph.constant(np.array([dimension, self.head, self.head]))
         q, k, v = graph.ops("Split", texts, split, outputs=3, axis=-1)
         q = self._reshape(self._norm(self._reshape(q, 0, 0, self.heads, self.head), layer.norms["q"]), 0, 0, dimension)
         q, k = self._rotate(q, kind, self.heads), self._rotate(self._norm(k, layer.norms["k"]), kind, 1)
-        scale = self.config["query_pre_attn_scalar"] ** -0.5
+        scale = self.config.query_pre_attn_scalar**-0.5
         scores = graph.fused("FusedMatMul", self._reshape(q, 0, -1, self.head), k, transB=1, alpha=scale)
         # (texts, tokens × heads, tokens) and back: the bias is the same for every head
-        scores = graph.op("Reshape", scores, self.inputs.by_head(self.heads))
-        shares = graph.op("Softmax", graph.op("Add", scores, self.biases[kind]), axis=-1)
-        mixed = graph.op("MatMul", graph.op("Reshape", shares, self.inputs.stacked), v)
-        mixed = self.inputs.gather(self._reshape(mixed, -1, dimension))
+        scores = graph.op("Reshape", scores, self.inputs.scores_shape(self.heads))
+        weights = graph.op("Softmax", graph.op("Add", scores, self.biases[kind]), axis=-1)
+        mixed = graph.op("MatMul", graph.op("Reshape", weights, self.inputs.stacked_shape), v)
+        mixed = self.inputs.unpad(self._reshape(mixed, -1, dimension))
         y = self.linear.product(f"{i}.o", mixed, layer.o, scale_free=True)
         return self._norm(y, layer.norms["post_attention"])
 
@@ -126,10 +129,10 @@ class _Gemma:
         return self.tensors[f"{name}.weight"] + np.float32(1)
 
     def _norm(self, x: str, factor: np.ndarray) -> str:
-        eps = self.config["rms_norm_eps"]
+        eps = self.config.rms_norm_eps
         return self.graph.op("SimplifiedLayerNormalization", x, self.graph.constant(factor), axis=-1, epsilon=eps)
 
-    def _join(self, branch: str, residual: str, factor: np.ndarray) -> tuple[str, str]:
+    def _add_and_norm(self, branch: str, residual: str, factor: np.ndarray) -> tuple[str, str]:
         """Adds the branch to the residual; returns their norm and their sum."""
         if not branch:
             return self._norm(residual, factor), residual
@@ -138,16 +141,13 @@ class _Gemma:
             *(branch, residual, self.graph.constant(factor)),
             outputs=4,
             domain="com.microsoft",
-            epsilon=self.config["rms_norm_eps"],
+            epsilon=self.config.rms_norm_eps,
         )
         return outputs[0], outputs[3]
 
     def _rotation(self, kind: str, positions: int) -> tuple[str, str]:
         """The cosines and sines of a kind of layer, (positions, head / 2) each."""
-        if self.config.get("rope_parameters"):
-            base = self.config["rope_parameters"][kind]["rope_theta"]
-        else:
-            base = self.config["rope_theta" if kind == "full_attention" else "rope_local_base_freq"]
+        base = self.config.rope_parameters[kind]["rope_theta"]
         exponents = np.arange(0, self.head, 2, dtype=np.float32) / np.float32(self.head)
         angles = np.arange(positions, dtype=np.float32)[:, None] * (np.float32(1) / np.float32(base) ** exponents)
         return self.graph.constant(np.cos(angles)), self.graph.constant(np.sin(angles))

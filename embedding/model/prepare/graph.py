@@ -1,4 +1,4 @@
-"""Writes ONNX graphs by hand: nodes and constants go in, a model file with its weights beside it comes out."""
+"""Builds an ONNX graph node by node, and writes it as a model file with its weights beside it."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ Shape = list[int | str]
 
 
 class Graph:
-    """An ONNX graph under construction; a value is known by its name, a `str`."""
+    """An ONNX graph under construction. A `str` names a value."""
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
@@ -28,12 +28,12 @@ class Graph:
         self._names = 0
 
     def input(self, name: str, dtype: str, shape: Shape) -> str:
-        """Declares an input of the graph; a `str` in the shape is a dimension that varies from run to run."""
+        """Declares an input of the graph. A `str` in the shape names a dimension that varies from run to run."""
         self._inputs.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], shape))
         return name
 
     def constant(self, array: np.ndarray | np.generic) -> str:
-        """Stores an array and returns its name; small ones that are equal are stored once."""
+        """Stores an array and returns its name. Equal small arrays are stored once."""
         array = np.asarray(array)
         if array.nbytes > INLINE_BYTES:
             return self._store(array)
@@ -43,11 +43,11 @@ class Graph:
         return self._small[key]
 
     def op(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        """Adds a node with one output and returns the output's name; an input "" is one left out."""
+        """Adds a node with one output and returns the output's name. The input "" stands for an omitted one."""
         return self.ops(kind, *inputs, outputs=1, domain=domain, **attributes)[0]
 
     def fused(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """Adds a node of ONNX Runtime's own operators, which do in one pass what ONNX needs several for."""
+        """Adds a node of ONNX Runtime's own operators, which do in one pass what takes ONNX several."""
         return self.op(kind, *inputs, domain=MICROSOFT, **attributes)
 
     def ops(self, kind: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any) -> list[str]:

@@ -1,17 +1,20 @@
 """Writes the artifact: graphs, embedding table, tokenizer, manifest; whole or not at all."""
 
-import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from embedding.model.encoder import OnnxEncoder
-from embedding.model.errors import ModelUnavailable, UnsupportedModel
+import numpy as np
+
+from embedding.atomic import whole_folder
+from embedding.model.engine import Task
+from embedding.model.errors import InvalidArtifact, ModelUnavailable, UnsupportedModel
+from embedding.model.fetch.content import content_digest
 from embedding.model.fetch.manifest import (
     FORMAT,
     MANIFEST,
@@ -19,21 +22,29 @@ from embedding.model.fetch.manifest import (
     TOKENIZER,
     Fidelity,
     Manifest,
-    is_prepared,
-    sha256,
+    describe_file,
+    prepared_files,
     write_manifest,
 )
 from embedding.model.matryoshka import matryoshka_dimensions
+from embedding.model.onnx_engine import OnnxEngine
 from embedding.model.prepare import fidelity
 from embedding.model.prepare.build import build, dimension, encoder_of, first_layer
 from embedding.model.prepare.calibrate import calibrate
 from embedding.model.prepare.checkpoint import Checkpoint, read_checkpoint
 from embedding.model.prepare.graph import Graph
 from embedding.model.prepare.linear import Float32, Int8
+from embedding.model.prepare.tokens import check_tokens, text_of
 from embedding.model.progress import Report, to_nobody
+from embedding.model.reference import load_reference
 from embedding.model.table import Table, write, write_quantized
-from embedding.model.tokenizer import load_tokenizer
+from embedding.model.tokenizer import Tokenizer, load_tokenizers
 
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+# Tokens of the longest text that is compared: more take the reference minutes, and more memory than there may be.
+LONG_TEXT = 2048
 COMMIT = re.compile("[0-9a-f]{40}")  # what the hub's cache names a snapshot's folder by
 TOOLS = ("onnx", "onnxruntime", "tokenizers", "numpy", "sentence-transformers", "transformers", "torch")
 
@@ -52,7 +63,9 @@ def prepare(
     precision: str = "auto",
     report: Report = to_nobody,
 ) -> Manifest:
-    """Prepares the SentenceTransformer in `source` as the folder `output`, replacing what a run before left there.
+    """Prepares the SentenceTransformer in `source` as the folder `output`.
+
+    Replaces, at once, a whole prepared model that was there; anything else is left alone, with ModelUnavailable.
 
     `precision` int8 or float32 makes that alone, in less room; any other, both.
 
@@ -60,100 +73,145 @@ def prepare(
     UnsupportedModel where the model, or each of its precisions, isn't fit to be served so; OSError where the disk is
     full. Then, or when interrupted, `output` is as it was.
     """
-    output = output.resolve()
-    _refuse_to_replace(output, source.resolve())
-    with _whole_or_nothing(output) as folder:
+    output = output.parent.resolve() / output.name
+    with whole_folder(output, partial(_refuse_to_replace, output, source.resolve())) as folder:
         commit = source.name if COMMIT.fullmatch(source.name) else revision
+        wanted = [precision] if precision in PRECISIONS else PRECISIONS
+        report("loading the model", 0.0)
+        content = content_digest(source)
+        model = _load(source)
         try:
-            model = read_checkpoint(source)
-            encoder_of(model)
-            wanted = [precision] if precision in PRECISIONS else PRECISIONS
-            manifest = _write(folder, model, source_id or str(source), commit, wanted, report)
+            checkpoint = read_checkpoint(model)
+            encoder_of(checkpoint)
+            manifest = _write_tokenizer(folder, model, checkpoint, source_id or str(source), commit, content)
+            tokenizers = load_tokenizers(folder, manifest)
+            check_tokens(model, tokenizers)
+            _write_graphs(folder, checkpoint, tokenizers, wanted, report)
         except (KeyError, AttributeError, FileNotFoundError) as error:
             raise UnsupportedModel(f"the model lacks what the onnx engine looks for: {error!r}") from error
-        manifest = _check(folder, manifest, source, wanted, report)
+        texts = fidelity.alternating(fidelity.sentences()[1]) + _long_texts(tokenizers)
+        report(f"reference: {len(texts)} texts by SentenceTransformer", 0.6)
+        expected = fidelity.reference_vectors(model, texts)
+        manifest = _check(folder, manifest, texts, expected, wanted, report)
         write_manifest(manifest, folder)
     return manifest
+
+
+def _load(source: Path) -> "SentenceTransformer":
+    try:
+        return load_reference(source)
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ModelUnavailable(f"SentenceTransformer can't load {source}: {type(error).__name__}: {reason}") from error
+
+
+def _long_texts(tokenizers: Mapping[Task, Tokenizer]) -> list[fidelity.TaskText]:
+    """A text longer than the model reads, for each limit; of a model that reads books, a long text."""
+    texts: dict[int, fidelity.TaskText] = {}
+    for task, tokenizer in tokenizers.items():
+        limit = tokenizer.max_tokens or 0
+        texts[limit] = task, text_of(tokenizer, int(1.5 * limit) if limit <= LONG_TEXT else LONG_TEXT)
+    return list(texts.values())
 
 
 def _refuse_to_replace(output: Path, source: Path) -> None:
     """Raise ModelUnavailable where `output` is something that is not ours to delete."""
     if source.is_relative_to(output):
         raise ModelUnavailable(f"{output} holds the model itself. Choose another --output.")
-    if output.exists() and not is_prepared(output) and (not output.is_dir() or any(output.iterdir())):
-        raise ModelUnavailable(f"{output} exists and is no prepared model. Choose another --output.")
-
-
-@contextmanager
-def _whole_or_nothing(output: Path) -> Iterator[Path]:
-    """A folder beside `output` that takes its name on success and is removed on failure."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    folder.chmod(0o755)  # mkdtemp keeps it to its maker, and an image's user is another
+    if output.is_symlink() or (output.exists() and not output.is_dir()):
+        raise ModelUnavailable(f"{output} exists and is no folder. Choose another --output.")
+    there = {path.name for path in output.iterdir()} if output.exists() else set()
+    if not there:
+        return
     try:
-        yield folder
-        shutil.rmtree(output, ignore_errors=True)
-        folder.rename(output)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        ours = prepared_files(output)
+    except InvalidArtifact as error:
+        raise ModelUnavailable(f"{output} is not replaced: {error} Choose another --output, or move it away.") from None
+    if foreign := sorted(there - ours):
+        held = ", ".join(foreign[:5])
+        raise ModelUnavailable(
+            f"{output} is not replaced: it also holds {held}. Choose another --output, or move them."
+        )
 
 
-def _write(
-    folder: Path, model: Checkpoint, source_id: str, revision: str | None, wanted: Sequence[str], report: Report
+def _write_tokenizer(
+    folder: Path,
+    model: "SentenceTransformer",
+    checkpoint: Checkpoint,
+    source_id: str,
+    revision: str | None,
+    content: str,
 ) -> Manifest:
-    """Writes all files but the manifest; float32 in any case, for int8 is calibrated on it."""
-    report("tokenizer and float32", 0.0)
-    shutil.copyfile(model.folder / TOKENIZER, folder / TOKENIZER)
-    manifest = Manifest(
+    """Writes the tokenizer as the model has it once loaded, and returns the manifest."""
+    backend = deepcopy(model.tokenizer.backend_tokenizer)
+    backend.no_truncation()
+    backend.no_padding()
+    backend.save(str(folder / TOKENIZER), pretty=False)
+    return Manifest(
         format=FORMAT,
         source=source_id,
         revision=revision,
-        dimension=dimension(model),
-        matryoshka_dimensions=matryoshka_dimensions(model.config["model_type"], dimension(model)),
-        max_tokens=model.max_tokens,
-        lowercase=model.lowercase,
-        pooling=model.pooling,
-        prompts=dict(model.prompts),
+        content=content,
+        dimension=dimension(checkpoint),
+        matryoshka_dimensions=matryoshka_dimensions(checkpoint.config.model_type, dimension(checkpoint)),
+        tokenizer=checkpoint.tokenizer,
+        pooling=checkpoint.pooling,
+        prompts={name: prompt or "" for name, prompt in model.prompts.items()},
         fidelity={},
         tools={tool: version(tool) for tool in TOOLS},
         files={},
     )
+
+
+def _write_graphs(
+    folder: Path, checkpoint: Checkpoint, tokenizers: Mapping[Task, Tokenizer], wanted: Sequence[str], report: Report
+) -> None:
+    """Writes graphs and tables; float32 in any case, for int8 is calibrated on it."""
+    report("float32", 0.05)
     graph = Graph()
-    plain = Float32(graph)
-    build(folder / "float32.onnx", model, graph, plain)
+    layers = Float32(graph)
+    build(folder / "float32.onnx", checkpoint, graph, layers)
+    inputs = layers.inputs
     graph = Graph()
-    build(folder / "float32.trial.onnx", first_layer(model), graph, Float32(graph))
-    table = encoder_of(model).embedding_table(model)
+    layers = Float32(graph)  # lets go of the first graph's weights
+    build(folder / "float32.trial.onnx", first_layer(checkpoint), graph, layers)
+    table = encoder_of(checkpoint).embedding_table(checkpoint)
     write(folder, "float32", table)
     if "int8" in wanted:
         write_quantized(folder, "int8", table)
         del table
-        _write_int8(folder, model, manifest, plain.inputs, report)
-    return manifest
+        _write_int8(folder, checkpoint, tokenizers["query"], inputs, report)
 
 
-def _write_int8(folder: Path, model: Checkpoint, manifest: Manifest, inputs: Mapping[str, str], report: Report) -> None:
+def _write_int8(
+    folder: Path, checkpoint: Checkpoint, tokenizer: Tokenizer, inputs: Mapping[str, str], report: Report
+) -> None:
     report("int8: calibration", 0.1)
-    tokens = load_tokenizer(folder, manifest).tokenize(fidelity.sentences()[0], "query", prompt="")
-    seen = calibrate(folder / "float32.onnx", inputs, Table(folder, "float32"), [text.ids for text in tokens])
+    tokens = tokenizer.tokenize(fidelity.sentences()[0], prompt="")
+    ids = [text.ids for text in tokens if text.ids]
+    seen = calibrate(folder / "float32.onnx", inputs, Table(folder, "float32"), ids)
     report("int8: quantization", 0.2)
     graph = Graph()
     whole = Int8(graph, seen)
-    build(folder / "int8.onnx", model, graph, whole)
+    build(folder / "int8.onnx", checkpoint, graph, whole)
     graph = Graph()
-    build(folder / "int8.trial.onnx", first_layer(model), graph, Int8(graph, seen))
-    report(f"int8: {len(whole.fine)} of {len(seen)} linear layers need 16-bit inputs", 0.6)
+    build(folder / "int8.trial.onnx", first_layer(checkpoint), graph, Int8(graph, seen))
+    report(f"int8: {len(whole.sites_in_16_bits)} of {len(seen)} linear layers need 16-bit inputs", 0.6)
 
 
-def _check(folder: Path, manifest: Manifest, source: Path, wanted: Sequence[str], report: Report) -> Manifest:
-    """Compares each precision with the reference; keeps the files of those offered."""
-    texts = fidelity.sentences()[1]
-    report(f"reference: {len(texts)} sentences by SentenceTransformer", 0.6)
-    expected = fidelity.reference(source, texts)
+def _check(
+    folder: Path,
+    manifest: Manifest,
+    texts: Sequence[fidelity.TaskText],
+    expected: np.ndarray,
+    wanted: Sequence[str],
+    report: Report,
+) -> Manifest:
+    """Compares each precision with the expected vectors; keeps the files of those offered."""
     reports: dict[str, Fidelity] = {}
     for precision in wanted:
         trial = replace(manifest, fidelity={precision: Fidelity(1, 1, 1, 1, 0, offered=True)})
-        reports[precision] = fidelity.check(OnnxEncoder(folder, precision, manifest=trial), texts, expected)
+        reports[precision] = fidelity.check(OnnxEngine(folder, precision, manifest=trial), texts, expected)
         report(f"{precision}: {_summary(reports[precision])}", 0.9)
     kept = [precision for precision in wanted if reports[precision].offered]
     if not kept:
@@ -162,15 +220,8 @@ def _check(folder: Path, manifest: Manifest, source: Path, wanted: Sequence[str]
         precision, _, part = path.name.partition(".")
         if precision in PRECISIONS and (precision not in kept or (len(kept) == 1 and part.startswith("trial."))):
             path.unlink()
-    files = {path.name: _settled(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+    files = {path.name: describe_file(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
     return replace(manifest, fidelity=reports, files=files)
-
-
-def _settled(path: Path) -> str:
-    """The file's digest, once the file is on the disk: the manifest, which vouches for it, is written after."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-    return sha256(path)
 
 
 def _summary(report: Fidelity) -> str:

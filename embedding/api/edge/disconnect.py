@@ -6,11 +6,9 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
+from embedding.api.errors import CallerLeft
+
 T = TypeVar("T")
-
-
-class CallerLeft(Exception):
-    """The caller hung up; whatever is answered, nobody hears it."""
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:

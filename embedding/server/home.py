@@ -1,28 +1,36 @@
-"""The local home: the app under uvicorn, its port, its signals and its exit status."""
+"""`python -m embedding serve`: the app on a port of this machine, its signals and its exit status."""
 
 import asyncio
 import os
 import signal
-import socket
 import sys
 from types import FrameType
 
-import uvicorn
+from fastapi import FastAPI
 
 from embedding.api import create_app
 from embedding.demo import demo_settings
-from embedding.settings import Settings, SettingsError
+from embedding.server.http import HttpServer
+from embedding.server.listener import listen
+from embedding.settings import Settings
 
-DRAIN_SECONDS = 30
+INTERRUPT_NOTICE_SECONDS = 0.5
 
 
-class _Server(uvicorn.Server):
+class _Server(HttpServer):
     """Says that it stops, and how to make it stop at once."""
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(app)
+        self._drain = app.state.drain
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit:
             os._exit(1)  # told twice: not even the requests under way
         _say("Stopping, once the requests under way are answered. Again to stop at once.")
+        self._drain.begin()
+        if sig == signal.SIGINT:  # by hand, so no load balancer has to notice, but clients in the middle of it
+            self.notice = INTERRUPT_NOTICE_SECONDS
         super().handle_exit(sig, frame)
 
 
@@ -38,14 +46,6 @@ def serve(settings: Settings) -> int:
     app = create_app(settings)
     listener = listen(settings.host, settings.port)
     url = f"http://{_reachable(settings.host)}:{listener.getsockname()[1]}"
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        lifespan="on",
-        server_header=False,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-    )
     # uvicorn raises the signal that stopped it again once it is down; to be told to stop is no failure here.
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, lambda *_: None)
@@ -53,11 +53,12 @@ def serve(settings: Settings) -> int:
     service = app.state.service
 
     async def run() -> None:
-        server = _Server(config)
+        server = _Server(app)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         loading = asyncio.wrap_future(service.engine)
         await asyncio.wait({serving, loading}, return_when=asyncio.FIRST_COMPLETED)
         if loading.done() and loading.exception() is not None:
+            server.notice = 0.0
             server.should_exit = True
         elif loading.done():
             _say(_invitation(url, settings.tokens[0] if made_token else None, str(loading.result().info)))
@@ -70,23 +71,6 @@ def serve(settings: Settings) -> int:
         os._exit(0)
     service.engine.result()
     return 0
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there. Raises SettingsError where it can't."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    both = host == "::" and socket.has_dualstack_ipv6()
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
-        # Connections inherit it. asyncio does not see that this is TCP, and without it a small answer waits 40 ms.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return listener
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else error
-        raise SettingsError(
-            f"can't listen on {host} port {port}: {reason}. Choose another, for example --port {port + 1}, or another "
-            "--host."
-        ) from None
 
 
 def _reachable(host: str) -> str:

@@ -1,0 +1,122 @@
+"""JSON bodies, checked against their type while they are parsed, so that the first thing wrong ends it."""
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from embedding.api.errors import InvalidInput, Location
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+NAMES = {
+    "str": "a string", "array": "a list", "object": "an object", "bool": "a boolean", "int": "a whole number",
+    "float": "a number",
+}  # fmt: skip
+# What msgspec's messages look like: the type of error, and the place as `$.query[3]`.
+PLACE = re.compile(r" - at `\$(.*)`$", re.DOTALL)
+STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
+EXPECTED = re.compile(r"Expected `([^`]*)`, got `([^`]*)`")
+LENGTH = re.compile(r"Expected `(\w+)` of length (>=|<=) (\d+)")
+BOUND = re.compile(r"Expected `\w+` (>=|<=|>|<) (\S+)")
+UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `.*`)?$", re.DOTALL)
+MISSING = re.compile(r"Object missing required field `(.*?)`")
+BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+
+
+class JsonBody(Generic[T]):
+    """A body of type `kind`, a msgspec.Struct. `expects` says in words what its fields must be, where that is clearer.
+
+    Time and memory are bounded by the body's size: parsing takes some milliseconds a megabyte, wrong or right.
+    """
+
+    def __init__(self, kind: type[T], expects: Mapping[str, str] | None = None) -> None:
+        self.kind = kind
+        self._expects = expects or {}
+        self._decoder = msgspec.json.Decoder(kind)
+        self._names = [field.encode_name for field in msgspec.structs.fields(kind)]
+
+    def parse(self, content: bytes | bytearray) -> T:
+        """The body. Raises InvalidInput, naming the field."""
+        if not content.strip():
+            raise _invalid((), "json_type", "must be a JSON object, and is empty")
+        if content.startswith(BYTE_ORDER_MARKS):
+            raise _invalid((), "json_invalid", "must be in UTF-8 without a byte order mark")
+        try:
+            body = self._decoder.decode(content)
+        except msgspec.ValidationError as error:
+            raise self._explained(str(error)) from None
+        except UnicodeDecodeError:
+            raise _invalid((), "json_invalid", "is not valid JSON in UTF-8") from None
+        except msgspec.DecodeError as error:
+            raise _invalid((), "json_invalid", f"is not valid JSON: {error}") from None
+        except RecursionError:
+            raise _invalid((), "json_invalid", "is nested too deeply") from None
+        for name in self._names:
+            if _is_repeated(name, content):
+                raise _invalid((name,), "repeated", "is there twice")
+        return body
+
+    def _explained(self, message: str) -> InvalidInput:
+        if unknown := UNKNOWN.match(message):
+            return _invalid((unknown[1],), "extra_forbidden", "is not permitted: there is no such field")
+        place = PLACE.search(message)
+        location = tuple(_steps(place[1])) if place else ()
+        if missing := MISSING.match(message):
+            return _invalid((*location, missing[1]), "missing", "is required")
+        if length := LENGTH.match(message):
+            bound = "at least" if length[2] == ">=" else "at most"
+            return _invalid(location, "length", f"must have a length of {bound} {length[3]}")
+        if limit := BOUND.match(message):
+            return _invalid(location, "range", f"must be {limit[1]} {limit[2]}")
+        return _invalid(location, "type", f"must be {self._expected(location, message)}")
+
+    def _expected(self, location: Location, message: str) -> str:
+        if not location:
+            return "a JSON object"
+        if len(location) == 1 and location[0] in self._expects:
+            return self._expects[str(location[0])]
+        if expected := EXPECTED.match(message):
+            return " or ".join(NAMES.get(name, name) for name in expected[1].split(" | ") if name != "null")
+        return "one of the values that the documentation names"  # the message quotes what was sent
+
+
+def openapi_components(bodies: list[JsonBody[Any]], max_texts: int) -> dict[str, Any]:
+    """The schemas of `bodies` for an OpenAPI document, with `max_texts` where a type says MAX_TEXTS."""
+    _, components = msgspec.json.schema_components(
+        [body.kind for body in bodies], ref_template="#/components/schemas/{name}"
+    )
+    return {name: _filled(schema, max_texts) for name, schema in components.items()}
+
+
+MAX_TEXTS = "MAX_CLIENT_BATCH"
+"""Stands in a type for an option that is not known before the app is made."""
+
+
+def _filled(schema: Any, max_texts: int) -> Any:
+    if isinstance(schema, dict):
+        return {key: _filled(value, max_texts) for key, value in schema.items()}
+    if isinstance(schema, list):
+        return [_filled(value, max_texts) for value in schema]
+    return max_texts if schema == MAX_TEXTS else schema
+
+
+def _steps(place: str) -> Iterator[str | int]:
+    for name, index in STEP.findall(place):
+        yield name or int(index)
+
+
+def _is_repeated(name: str, content: bytes | bytearray) -> bool:
+    # In a text a quote has a backslash before it, so what this finds is a key, or a text that is followed by a colon,
+    # which none is.
+    quoted = f'"{name}"'.encode()
+    if content.count(quoted) < 2:
+        return False
+    keys = re.finditer(rf"{re.escape(quoted.decode())}\s*:".encode(), content)
+    return len(list(islice(keys, 2))) == 2
+
+
+def _invalid(location: Location, kind: str, message: str) -> InvalidInput:
+    return InvalidInput(location, kind, message)

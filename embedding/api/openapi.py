@@ -1,0 +1,54 @@
+"""The OpenAPI document, beside what FastAPI finds out by itself: bodies, the statuses of errors, and the token."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.responses import Response
+
+from embedding.api.edge.schema import JsonBody, openapi_components
+
+SCHEMES = {
+    "HTTPBearer": {"type": "http", "scheme": "bearer"},
+    "APIKeyHeader": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+SECURED: dict[str, Any] = {"security": [{name: []} for name in SCHEMES]}
+RETRY_AFTER = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+
+UNAUTHORIZED: dict[int | str, dict[str, Any]] = {401: {"description": "No token, or a wrong one."}}
+ERRORS: dict[int | str, dict[str, Any]] = {
+    **UNAUTHORIZED,
+    408: {"description": "The request did not come in time."},
+    413: {"description": "The body is too large."},
+    415: {"description": "The body is not JSON in UTF-8, or is compressed other than by gzip."},
+    422: {"description": "Bad input; the error says which field and why."},
+    429: {"description": "Too much is under way; come back after `Retry-After` seconds.", "headers": RETRY_AFTER},
+    503: {"description": "Loading or stopping; come back after `Retry-After` seconds.", "headers": RETRY_AFTER},
+    504: {"description": "The request missed its deadline."},
+}
+
+
+def documented(body: JsonBody[Any], answer: dict[str, Any], examples: Sequence[Any]) -> dict[str, Any]:
+    """What a route's decorator takes for an endpoint that reads `body` and, where all is well, gives `answer`."""
+    schema = {"$ref": f"#/components/schemas/{body.kind.__name__}"}
+    content = {"schema": schema, "examples": {str(i): {"value": value} for i, value in enumerate(examples, 1)}}
+    request_body = {"required": True, "content": {"application/json": content}}
+    return {
+        "response_class": Response,
+        "responses": {200: answer, **ERRORS},
+        "openapi_extra": {"requestBody": request_body, **SECURED},
+    }
+
+
+def add_components(app: FastAPI, bodies: list[JsonBody[Any]], max_texts: int) -> None:
+    """Let the document of `app` describe `bodies` and the two headers of the token."""
+    made_by_fastapi = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = made_by_fastapi()
+        components = document.setdefault("components", {})
+        components["securitySchemes"] = SCHEMES
+        components.setdefault("schemas", {}).update(openapi_components(bodies, max_texts))
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

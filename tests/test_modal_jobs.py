@@ -1,0 +1,271 @@
+"""Corpus jobs on Modal: whose an output folder is, what is printed, and that no job harms another's files."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from embedding.on_modal import jobs, prices, start
+from embedding.on_modal.choices import Choices
+
+modal = pytest.importorskip("modal")
+
+
+class Entries:
+    """A modal.Dict in this process: `put` with `skip_if_exists` is one step, as it is there."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, Any] = {}
+        self._turn = threading.Lock()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.held.get(key, default)
+
+    def put(self, key: str, value: Any, *, skip_if_exists: bool = False) -> bool:
+        with self._turn:
+            if skip_if_exists and key in self.held:
+                return False
+            self.held[key] = value
+            return True
+
+
+def over(*ended: str) -> Callable[[str], bool]:
+    return lambda job: job in ended
+
+
+def test_the_first_job_has_the_folder_and_the_second_is_told_whose_it_is() -> None:
+    entries = Entries()
+
+    assert jobs.claim(entries, "vectors", "fc-1", over()) is None
+    assert jobs.claim(entries, "vectors", "fc-2", over()) == "fc-1"
+    assert jobs.claim(entries, "others", "fc-2", over()) is None
+
+
+def test_a_job_that_is_started_again_keeps_its_folder() -> None:
+    entries = Entries()
+    jobs.claim(entries, "vectors", "fc-1", over())
+
+    assert jobs.claim(entries, "vectors", "fc-1", over()) is None
+
+
+def test_the_folder_of_a_job_that_is_over_is_free_and_then_taken_once() -> None:
+    entries = Entries()
+    for job in ("fc-1", "fc-2", "fc-3"):
+        ended = over("fc-1", "fc-2")
+        assert jobs.claim(entries, "vectors", job, ended) is None
+
+    assert jobs.claim(entries, "vectors", "fc-4", over("fc-1", "fc-2")) == "fc-3"
+
+
+@pytest.mark.parametrize("before", [0, 1, 3])
+def test_of_many_jobs_at_one_moment_one_gets_the_folder(before: int) -> None:
+    entries = Entries()
+    ended = [f"fc-old{n}" for n in range(before)]
+    for job in ended:
+        jobs.claim(entries, "vectors", job, over(*ended))
+    all_at_once, answers = threading.Barrier(8), {}
+
+    def start_job(job: str) -> None:
+        all_at_once.wait()
+        answers[job] = jobs.claim(entries, "vectors", job, over(*ended))
+
+    threads = [threading.Thread(target=start_job, args=(f"fc-{n}",)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    (winner,) = [job for job, other in answers.items() if other is None]
+    assert {other for job, other in answers.items() if job != winner} == {winner}
+
+
+@pytest.mark.parametrize("output", ["/home/me/vectors", "../vectors", "a/../../b", ".", "s3://b/vectors"])
+def test_an_output_that_is_not_on_the_volume_is_refused(output: str) -> None:
+    with pytest.raises(jobs.JobError, match="must be the name of a folder"):
+        jobs.checked_output(output)
+
+
+@pytest.mark.parametrize(
+    ("to", "bucket", "said"),
+    [
+        ("bucket://vectors", False, "this app has no bucket"),
+        ("bucket:///vectors", True, "must be the name of a folder"),
+        ("bucket://../vectors", True, "must be the name of a folder"),
+        ("hf://models/me/papers", True, "must be bucket://FOLDER or hf://datasets/OWNER/NAME"),
+        ("hf://datasets/papers", True, "must be bucket://FOLDER"),
+        ("vectors", True, "must be bucket://FOLDER"),
+    ],
+)
+def test_a_destination_that_is_none_is_refused_before_anything_runs(to: str, bucket: bool, said: str) -> None:
+    with pytest.raises(jobs.JobError, match=said):
+        jobs.checked_destination(to, bucket)
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        ("hf://datasets/me/papers/*.parquet", "hf://datasets/me/papers/*.parquet"),
+        ("papers.parquet", "/inputs/papers.parquet"),
+        ("bucket://papers/*.jsonl", "/bucket/papers/*.jsonl"),
+        ("/inputs/papers.csv", "/inputs/papers.csv"),
+    ],
+)
+def test_an_input_is_found_where_its_address_says(address: str, path: str) -> None:
+    assert jobs.located(address, Path("/inputs"), Path("/bucket")) == path
+
+
+def test_finished_files_are_copied_to_a_bucket_once_and_nothing_there_is_removed(tmp_path: Path) -> None:
+    done, bucket = tmp_path / "done", tmp_path / "bucket"
+    (done / "shards").mkdir(parents=True)
+    (done / "shards" / "000000-ab.parquet").write_bytes(b"vectors")
+    (done / "shards" / ".half.tmp").write_bytes(b"half")
+    (done / "manifest.json").write_text("{}")
+    (bucket / "mine").mkdir(parents=True)
+    (bucket / "mine" / "notes.txt").write_text("keep me")
+
+    first = jobs.publish(done, "bucket://mine", bucket, None)
+    again = jobs.publish(done, "bucket://mine", bucket, None)
+
+    assert (first, again) == ("2 files copied to bucket://mine.", "1 files copied to bucket://mine.")
+    there = sorted(path.relative_to(bucket / "mine").as_posix() for path in bucket.rglob("*") if path.is_file())
+    assert there == ["manifest.json", "notes.txt", "shards/000000-ab.parquet"]
+
+
+def test_another_input_of_the_same_name_has_another_place(tmp_path: Path) -> None:
+    volume = Volume()
+    one, two = tmp_path / "a" / "papers.jsonl", tmp_path / "b" / "papers.jsonl"
+    for path, text in ((one, "first"), (two, "second")):
+        path.parent.mkdir()
+        path.write_text(text)
+
+    places = [start.upload(volume, path) for path in (one, two, one)]
+
+    assert places[0] == places[2] != places[1]
+    assert all(place.endswith("/papers.jsonl") for place in places)
+    assert volume.removed == []
+
+
+def test_a_folder_that_changed_has_another_place(tmp_path: Path) -> None:
+    folder = tmp_path / "papers"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text("first")
+    before = jobs.digest(folder)
+
+    (folder / "a.jsonl").rename(folder / "b.jsonl")
+
+    assert jobs.digest(folder) != before
+
+
+class Volume:
+    """Stands in for a volume: what is uploaded, and what is removed."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, Path] = {}
+        self.removed: list[str] = []
+
+    def batch_upload(self, *, force: bool) -> "Volume":
+        return self
+
+    def __enter__(self) -> "Volume":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def put_file(self, path: Path, place: str) -> None:
+        self.files[place] = path
+
+    put_directory = put_file
+
+    def remove_file(self, path: str, **_: object) -> None:
+        self.removed.append(path)
+
+
+class Call:
+    """A job that answers `words` when asked for the third time."""
+
+    object_id = "fc-7"
+
+    def __init__(self, well: bool = True, words: str = "60 documents") -> None:
+        self.asked, self.answer = 0, (well, words)
+
+    def get(self, timeout: float) -> tuple[bool, str]:
+        self.asked += 1
+        if self.asked < 3:
+            raise TimeoutError
+        return self.answer
+
+
+def start_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call, stays: bool = True, **choices: str
+) -> list[Any]:
+    """Start a job of a small file; the arguments that `spawn` got."""
+    given = {"APP_NAME": "papers", **choices}
+    spawned: list[Any] = []
+    function = SimpleNamespace(spawn=lambda *arguments: spawned.extend(arguments) or call)
+    monkeypatch.setattr(start, "find_lasting", lambda name, function: (function, stays))
+    (tmp_path / "papers.jsonl").write_text('{"text": "one"}\n')
+    entries = Entries()
+    entries.put(jobs.status_key("fc-7"), "50 %  2 containers, about $0.01 so far at list prices")
+    address, options = str(tmp_path / "papers.jsonl"), {"replace": False}
+    start.start_job(Choices.read(given), given, function, Volume(), entries, address, "vectors", "", options)
+    return spawned
+
+
+def test_a_job_says_how_to_watch_cancel_and_fetch_it_and_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spawned = start_one(tmp_path, monkeypatch, Call(), MODEL_ID="me/model")
+
+    said = capsys.readouterr().out
+    assert spawned[0].endswith("/papers.jsonl")
+    assert spawned[1:] == ["vectors", {"replace": False}, 100, None, {"MODEL_ID": "me/model"}]
+    assert "The job fc-7 has begun. It goes on without this machine." in said
+    assert "modal.FunctionCall.from_id('fc-7').get()" in said
+    assert "modal.FunctionCall.from_id('fc-7').cancel(terminate_containers=True)" in said
+    assert "modal app logs papers --follow --function-call fc-7" in said
+    assert "modal volume get papers-vectors vectors ." in said
+    assert "--force" in said
+    assert said.count("about $0.01 so far") == 1
+    assert said.endswith("60 documents\n")
+
+
+def test_a_job_that_would_end_with_the_command_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start_one(tmp_path, monkeypatch, Call(), stays=False)
+
+    assert (
+        "ENDS WITH THIS COMMAND. To let it go on, deploy the app first, or use modal run --detach"
+        in capsys.readouterr().out
+    )
+
+
+def test_a_job_that_fails_ends_the_command_with_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match="error: which column is the text"):
+        start_one(tmp_path, monkeypatch, Call(False, "which column is the text can't be told"))
+
+
+def test_an_input_that_is_not_there_is_told_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="there is no file or folder"):
+        start.upload(Volume(), tmp_path / "none.jsonl")
+
+
+def test_the_cost_so_far_is_that_of_what_ran() -> None:
+    status = jobs.Status(None, "fc-1", worker_dollars=0.001, driver_dollars=0.0)
+    for container, seconds in (("ta-1", 1000), ("ta-2", 1800), ("ta-1", 1800)):
+        status.worked(container, seconds)
+
+    assert status.cost == "2 containers, 1.00 container-hours, about $3.60 so far at list prices"
+
+
+def test_a_price_is_that_of_cores_memory_card_and_region() -> None:
+    cpu = prices.dollars_a_second(2, 1.5)
+
+    assert cpu == pytest.approx(2 * 0.0000131 + 1.5 * 0.00000222)
+    assert prices.dollars_a_second(2, 1.5, ["L4", "A10"]) == pytest.approx(cpu + 0.000306)
+    assert prices.dollars_a_second(2, 1.5, regions=["eu"]) == pytest.approx(1.5 * cpu)
+    assert prices.dollars_a_second(2, 1.5, regions=["us-east"]) == pytest.approx(1.75 * cpu)
+    assert prices.dollars_a_second(2, 1.5, ["RTX-PRO-6000"]) is None
