@@ -256,20 +256,21 @@ class Corpus:
 
     @modal.enter()
     def load(self) -> None:
-        from embedding.model import load_engine
+        from embedding.model.load import fetch_and_prepare, load_engine
+        from embedding.model.precision import with_corpus_precision
         from embedding.settings import Settings
 
         self.began = time.monotonic()
         given = {} if self.precision == "auto" else {"precision": self.precision}
         self.settings = Settings.read(auth_token="", hf_token="", **given)
-        self.engine = load_engine(self.settings)
+        model = fetch_and_prepare(self.settings)
+        self.engine = load_engine(with_corpus_precision(self.settings, model.manifest), model=model)
 
     @modal.method()
     def describe(self) -> "Model":
         from embedding.corpus import describe
-        from embedding.model.load import fetch_and_prepare
 
-        return describe(self.engine, self.settings.model_id, fetch_and_prepare(self.settings))
+        return describe(self.engine, self.settings.model_id)
 
     @modal.method()
     def embed(self, job: "Job", shard: "Shard", folder: Path) -> tuple["ShardReport", str, float]:

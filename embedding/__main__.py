@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 from embedding.demo import demo_settings
 from embedding.model import ModelUnavailable
 from embedding.model.errors import UnsupportedModel
+from embedding.model.fetch.manifest import verify
 from embedding.model.fetch.weights import fetch
 from embedding.model.load import fetch_and_prepare
 from embedding.settings import CorpusSettings, Options, Settings, SettingsError
@@ -47,19 +48,24 @@ def _serve(settings: Settings) -> int:
 
 
 def _download(settings: Settings) -> int:
-    print(fetch_and_prepare(demo_settings(settings)))
+    model = fetch_and_prepare(demo_settings(settings))
+    if model.manifest:
+        verify(model.folder)
+    print(model.folder)
     return 0
 
 
 def _prepare(settings: Settings, output: Path) -> int:
     settings = demo_settings(settings)
-    source = fetch(settings.model_id, settings.model_revision, settings.hub_token)
-    from embedding.model.prepare import prepare, print_progress
+    from embedding.model.prepare import prepare, print_progress, refuse_to_replace
 
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, lambda *_: sys.exit(130))  # by which what was begun is cleaned up
     try:
+        refuse_to_replace(output)  # before the model is fetched
+        source = fetch(settings.model_id, settings.model_revision, settings.hub_token)
         prepare(source, output, source_id=settings.model_id, precision=settings.precision, report=print_progress)
+        verify(output)
     except UnsupportedModel as error:
         raise UnsupportedModel(f"{error}. ENGINE=torch serves the model as it is, unprepared.") from error
     except OSError as error:

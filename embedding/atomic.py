@@ -38,6 +38,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     file = _locked_file_beside(path)
     try:
         with file:
+            with suppress(OSError):
+                os.fchmod(file.fileno(), path.stat().st_mode & 0o7777)  # as the file that it replaces, if there is one
             yield file
             file.flush()
             os.fsync(file.fileno())

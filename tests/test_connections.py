@@ -4,6 +4,7 @@ import resource
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -116,6 +117,15 @@ def test_bytes_that_come_one_by_one_do_not_hold_a_connection_open(strict: httpx.
             assert read_answer(connection)[0] == 408
 
 
+def test_blank_lines_do_not_hold_an_idle_connection_open(strict: httpx.Client) -> None:
+    with connect(strict.base_url) as connection:
+        connection.sendall(request())
+        assert read_answer(connection)[0] == 200
+        connection.sendall(b"\r\n")
+
+        assert read_to_end(connection) == b""
+
+
 def test_a_connection_that_says_nothing_is_closed(strict: httpx.Client) -> None:
     with connect(strict.base_url) as connection:
         assert read_to_end(connection) == b""
@@ -155,9 +165,11 @@ def test_who_does_not_read_the_answers_loses_the_connection(strict: httpx.Client
         (b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx", 400),
         (b"GET / HTTP/1.1\r\nX: " + b"x" * 300_000 + b"\r\n\r\n", 431),
         (b"GET / HTTP/1.1\r\n" + b"X: x\r\n" * 50_000 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 1_000, 431),
         (b"GET /" + b"x" * 300_000 + b" HTTP/1.1\r\n\r\n", 431),
+        (head(Transfer_Encoding="chunked") + b"1\r\n \r\n" * 10_000, 400),
     ],
-    ids=["TLS", "no path", "two lengths", "long header", "many headers", "long path"],
+    ids=["TLS", "no path", "two lengths", "long header", "many headers", "tiny headers", "long path", "tiny chunks"],
 )
 def test_what_is_no_decent_request_is_refused(patient: Running, sent: bytes, status: int) -> None:
     before = patient.output.count("WARNING")
@@ -194,6 +206,27 @@ def test_the_one_that_is_idle_longest_makes_room(prepared_gemma: Path) -> None:
             wait_until_closed(idle, 1)
         for connection in idle:
             connection.close()
+
+
+def test_who_does_not_read_makes_room(prepared_gemma: Path) -> None:
+    many = head("/docs/swagger-ui-bundle.js", "GET", X_API_Key="") * 16
+    with live(model_id=str(prepared_gemma), max_connections=3, body_timeout=600) as client, ExitStack() as open_ones:
+        for _ in range(3):
+            deaf = open_ones.enter_context(connect(client.base_url))
+            deaf.sendall(many)
+            assert deaf.recv(1) == b"H"  # the first of its answers is on its way
+        with connect(client.base_url) as one_more:
+            one_more.sendall(request())
+
+            assert read_answer(one_more)[0] == 200
+
+
+def test_a_body_in_many_chunks_is_read(patient: Running) -> None:
+    chunks = [b"64\r\n" + part.ljust(100) + b"\r\n" for part in (b'{"query": "lattice"', *[b""] * 5_000, b"}")]
+    with connect(patient.url) as connection:
+        connection.sendall(head(Transfer_Encoding="chunked") + b"".join(chunks) + b"0\r\n\r\n")
+
+        assert read_answer(connection)[0] == 200
 
 
 def test_an_answer_is_read_by_who_is_still_sending(patient: Running) -> None:

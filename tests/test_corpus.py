@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 from embedding.corpus import CorpusError, open_source
 from embedding.corpus.columns import choose
 from embedding.corpus.windows import titled
-from embedding.model.errors import NotFinite
+from embedding.model.errors import NotFinite, NoTokens, TextError
 from embedding.settings import CorpusSettings
 from tests.corpora import Corpus, made_texts, manifest, matrix, rejects, table, write_jsonl
 from tests.tiny_gemma import DIMENSION, MAX_TOKENS
@@ -196,14 +196,17 @@ def test_csv_rows_that_are_broken_are_listed(corpus: Corpus, tmp_path: Path) -> 
     assert table(tmp_path / "out")["end"].to_pylist() == [9, 9]
 
 
-def test_a_text_whose_vector_is_not_finite_is_listed(corpus: Corpus, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("error", "reason"), [(NotFinite, "finite"), (NoTokens, "no tokens")])
+def test_a_text_that_has_no_vector_is_listed(
+    error: type[TextError], reason: str, corpus: Corpus, tmp_path: Path
+) -> None:
     class Faulty:
         info, batch_tokens, prompts = corpus.engine.info, corpus.engine.batch_tokens, corpus.engine.prompts
         tokenize, token_starts = corpus.engine.tokenize, corpus.engine.token_starts
 
         def embed(self, batch):
-            if any("glacier glacier" in text.text for text in batch):
-                raise NotFinite([0])
+            if guilty := [index for index, text in enumerate(batch) if "glacier glacier" in text.text]:
+                raise error(guilty)
             return corpus.engine.embed(batch)
 
     texts = [*made_texts(30, longest=1), "glacier glacier"]
@@ -214,7 +217,7 @@ def test_a_text_whose_vector_is_not_finite_is_listed(corpus: Corpus, tmp_path: P
     assert (summary.documents, summary.rejects) == (30, 1)
     (reject,) = rejects(tmp_path / "out")
     assert (reject["row"], reject["id"]) == (30, 30)
-    assert "finite" in reject["reason"]
+    assert reason in reject["reason"]
     np.testing.assert_allclose(matrix(table(tmp_path / "out")), corpus.vectors(texts[:-1]), atol=1e-6)
 
 

@@ -65,14 +65,14 @@ def test_a_job_stopped_after_any_shard_goes_on_where_it_was(
 
 
 KILLED = """
-import os, signal, sys
+import os, signal, stat, sys
 from embedding.__main__ import main
 
 files, fsync = 0, os.fsync
 
 def killed(descriptor):
     global files
-    files += 1
+    files += stat.S_ISREG(os.fstat(descriptor).st_mode)
     if files == {count}:
         os.kill(os.getpid(), signal.SIGKILL)
     fsync(descriptor)
@@ -109,14 +109,16 @@ def test_what_a_killed_run_left_half_written_is_removed(
     output = tmp_path / "out"
     corpus.embed(source, output, shard_chars=SHARD)
     (first, second, *_) = sorted((output / SHARDS).glob("*.parquet"))
-    (output / SHARDS / f".{first.name}.0.tmp").write_bytes(b"half")
+    (output / SHARDS / f".{first.name}.{32 * '0'}.tmp").write_bytes(b"half")
+    (output / f".job.json.{32 * '0'}.tmp").write_bytes(b"half")
+    (output / ".notes.tmp").write_bytes(b"mine")
     first.write_bytes(first.read_bytes()[:100])
     second.unlink()
 
     summary = corpus.embed(source, output, shard_chars=SHARD)
 
     assert summary.embedded == 2
-    assert contents(output) == undisturbed
+    assert contents(output) == {**undisturbed, ".notes.tmp": b"mine"}
 
 
 def test_a_second_run_does_nothing(corpus: Corpus, source: Path, tmp_path: Path) -> None:

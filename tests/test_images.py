@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,14 @@ import pytest
 from embedding.model import __main__ as image
 from embedding.model.errors import UnsupportedModel
 from embedding.model.fetch import prepared
-from embedding.model.fetch.manifest import read_manifest
+from embedding.model.fetch.content import content_digest
+from embedding.model.fetch.manifest import read_manifest, write_manifest
+from embedding.model.fetch.resolved import ResolvedModel
 from embedding.settings import Settings
 from tests.cli import ROOT
 from tests.fake_hub import COMMIT, MODEL, fake_hub
 
+VERSIONS = ("1" * 40, "2" * 40)  # as the hub's cache names its snapshots
 LOAD = """
 from embedding.model import ModelUnavailable, load
 from embedding.settings import Settings
@@ -72,18 +76,19 @@ def test_a_name_leads_to_what_was_prepared_last(
 ) -> None:
     def prepare(source: Path, folder: Path, *_: object) -> None:
         shutil.copytree(prepared_gemma, folder)
+        write_manifest(replace(read_manifest(folder), content=content_digest(source)), folder)
 
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setattr(prepared, "_prepare", prepare)
-    for version in ("first", "second"):
+    for version in VERSIONS:
         (tmp_path / version).mkdir()
         (tmp_path / version / "config.json").write_text(version)
 
-    first, second = (prepared.find_or_prepare(tmp_path / version, MODEL) for version in ("first", "second"))
+    first, second = (prepared.find_or_prepare(tmp_path / version, MODEL) for version in VERSIONS)
 
-    assert first != second
+    assert first.folder != second.folder
     assert prepared.find_prepared(MODEL) == second
-    assert prepared.find_or_prepare(tmp_path / "first", MODEL) == first
+    assert prepared.find_or_prepare(tmp_path / VERSIONS[0], MODEL) == first
     assert prepared.find_prepared(MODEL) == first
 
 
@@ -91,20 +96,20 @@ def test_a_name_leads_to_what_was_prepared_last(
 def test_an_image_holds_the_smallest_precision_that_is_near_enough(
     refused: tuple[str, ...], taken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def ready(settings: Settings) -> Path:
+    def ready(settings: Settings) -> ResolvedModel:
         if settings.precision in refused:
             raise UnsupportedModel("too far off")
-        return Path(settings.precision)
+        return ResolvedModel(MODEL, "main", Path(settings.precision))
 
     monkeypatch.setattr(image, "fetch_and_prepare", ready)
 
-    assert image.prepare_smallest(Settings.read(engine="onnx")) == Path(taken)
-    assert image.prepare_smallest(Settings.read(engine="onnx", precision="float32")) == Path("float32")
-    assert image.prepare_smallest(Settings.read(engine="torch")) == Path("auto")
+    assert image.prepare_smallest(Settings.read(engine="onnx")).folder == Path(taken)
+    assert image.prepare_smallest(Settings.read(engine="onnx", precision="float32")).folder == Path("float32")
+    assert image.prepare_smallest(Settings.read(engine="torch")).folder == Path("auto")
 
 
 def test_an_image_whose_model_fits_no_precision_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    def ready(settings: Settings) -> Path:
+    def ready(settings: Settings) -> ResolvedModel:
         raise UnsupportedModel("a t5 encoder")
 
     monkeypatch.setattr(image, "fetch_and_prepare", ready)

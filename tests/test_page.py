@@ -187,8 +187,8 @@ def test_pasted_documents_are_split_and_embedded_in_batches(demo: httpx.Client, 
         visit.page.wait_for_selector("#results li:first-child:has-text('number 64')")
 
         batches = [body["query"] for body in visit.sent() if body["task"] == "document"]
-        # On a slow machine typing may abort a first batch, which is then sent again.
-        assert [len(batch) for batch in batches][-3:] == [32, 32, 6]
+        # Where typing aborts a request, the same batch is sent again.
+        assert [len(batch) for batch in dict.fromkeys(map(tuple, batches))] == [32, 32, 6]
         visit.page.fill("#documents", "A title\nand a text\n\nAnother\n\n")
         visit.wait_for(2, "#results li")
         assert visit.sent()[-1] == {"query": ["A title\nand a text", "Another"], "task": "document"}

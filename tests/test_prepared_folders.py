@@ -4,23 +4,27 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from embedding import atomic
-from embedding.model import ModelUnavailable, load_engine
+from embedding.atomic import whole_folder
+from embedding.model import ModelUnavailable, load, load_engine, onnx_engine
+from embedding.model import __main__ as image
 from embedding.model.errors import InvalidArtifact, UnsupportedModel
-from embedding.model.fetch import prepared
+from embedding.model.fetch import content, prepared
 from embedding.model.fetch.content import content_digest
-from embedding.model.fetch.manifest import is_prepared, read_manifest, verify
+from embedding.model.fetch.manifest import FORMAT, Manifest, is_prepared, read_manifest, verify, write_manifest
+from embedding.model.fetch.resolved import ResolvedModel
 from embedding.model.load import fetch_and_prepare
-from embedding.model.prepare import prepare
+from embedding.model.prepare import prepare, refuse_to_replace
+from embedding.model.tokenizer import load_tokenizers
 from embedding.settings import Settings
 from tests.cli import run, running
+from tests.fake_hub import COMMIT, MODEL
 from tests.zoo import Kind, write_kind
 
 
@@ -33,6 +37,16 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of prepared models of this test's own."""
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "embedding"
+
+
+@pytest.fixture
+def prepare_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prepare in this process, which has imported torch already."""
+
+    def prepare_in_process(source: Path, folder: Path, name: str, precision: str, _report: object) -> None:
+        prepare(source, folder, source_id=name, precision=precision)
+
+    monkeypatch.setattr(prepared, "_prepare_in_subprocess", prepare_in_process)
 
 
 @pytest.fixture(scope="module")
@@ -175,47 +189,84 @@ def test_what_a_killed_run_left_is_cleared_and_nothing_else(small: Path, copy: P
     assert all((folder / "float32.weights").read_text() == "half" for folder in mine)
 
 
-@pytest.fixture(params=["at once", "in two steps"])
-def exchange(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A file system that can let two folders change names, and one that can't."""
-    if request.param == "in two steps":
-        monkeypatch.setattr(atomic, "_exchange_at_once", lambda *_: False)
-    return
+def with_format(folder: Path, number: int) -> None:
+    """Let a prepared model be of another format; older ones had no sizes."""
+    fields = json.loads((folder / "manifest.json").read_text())
+    if number < FORMAT:
+        fields["files"] = {name: file["sha256"] for name, file in fields["files"].items()}
+    (folder / "manifest.json").write_text(json.dumps(fields | {"format": number}))
 
 
-@pytest.mark.usefixtures("exchange")
-def test_a_folder_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    for number in range(3):
-        with atomic.whole_folder(folder, lambda: None) as unfinished:
-            (unfinished / "a").write_text(str(number))
-            assert number == 0 or (folder / "a").read_text() == str(number - 1)
+def test_a_prepared_model_of_an_older_format_is_replaced_and_of_a_newer_one_is_not(copy: Path) -> None:
+    with_format(copy, FORMAT - 1)
+    refuse_to_replace(copy)
+    with pytest.raises(InvalidArtifact, match=rf"has format {FORMAT - 1}, and this version reads {FORMAT}.*again"):
+        read_manifest(copy)
 
-        assert (folder / "a").read_text() == str(number)
-        assert list(tmp_path.iterdir()) == [folder]
-
-
-@pytest.mark.usefixtures("exchange")
-def test_a_file_that_comes_at_the_last_moment_stays(tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    (folder / "old").write_text("old")
-
-    def only_the_old() -> None:
-        if (folder / "mine").exists():
-            raise PermissionError("mine")
-
-    def replace() -> None:
-        with atomic.whole_folder(folder, only_the_old) as unfinished:
-            (unfinished / "new").write_text("new")
-            (folder / "mine").write_text("mine")
-
-    with pytest.raises(PermissionError):
-        replace()
-
-    assert contents(tmp_path) == {"folder/old": b"old", "folder/mine": b"mine"}
+    (copy / "tokenizer.json").write_text("mine")
+    with pytest.raises(ModelUnavailable, match=r"tokenizer\.json changed since it was prepared"):
+        refuse_to_replace(copy)
 
 
+def test_a_prepared_model_of_a_newer_format_is_not_replaced(copy: Path) -> None:
+    with_format(copy, FORMAT + 1)
+
+    with pytest.raises(ModelUnavailable, match="newer than this version's"):
+        refuse_to_replace(copy)
+
+
+def test_what_macos_puts_into_a_folder_is_no_reason_to_refuse(copy: Path) -> None:
+    (copy / ".DS_Store").write_bytes(b"")
+
+    refuse_to_replace(copy)
+
+
+def test_an_output_is_refused_before_the_model_is_fetched(copy: Path) -> None:
+    (copy / "notes.txt").write_text("mine")
+
+    done = run("prepare", "--model", "someone/else", "--output", str(copy), HF_ENDPOINT="http://127.0.0.1:9")
+
+    assert done.returncode == 1
+    assert "notes.txt" in done.stderr
+    assert "downloading" not in done.stdout
+
+
+def test_a_prepared_model_is_not_prepared_again(copy: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match="is prepared already"):
+        prepare(copy, tmp_path / "again")
+
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_model_that_changes_while_it_is_prepared_is_told(small: Path, tmp_path: Path) -> None:
+    source = Path(shutil.copytree(small, tmp_path / "model"))
+
+    def change(step: str, _fraction: float | None) -> None:
+        if step.startswith("reference"):
+            rewrite_quietly(source / "model.safetensors")
+
+    with pytest.raises(ModelUnavailable, match="changed while it was prepared"):
+        prepare(source, tmp_path / "made", precision="float32", report=change)
+
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_folder_that_is_replaced_while_it_loads_is_read_again(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_after_the_folder_is_replaced(folder: Path, manifest: Manifest) -> object:
+        monkeypatch.setattr(onnx_engine, "load_tokenizers", load_tokenizers)
+        with whole_folder(copy, lambda: None) as unfinished:
+            shutil.copytree(copy, unfinished, dirs_exist_ok=True)
+            write_manifest(replace(manifest, source="another"), unfinished)
+        return load_tokenizers(folder, manifest)
+
+    monkeypatch.setattr(onnx_engine, "load_tokenizers", load_after_the_folder_is_replaced)
+
+    engine = load_engine(Settings.read(model_id=str(copy), precision="float32"))
+
+    assert engine.info.model == "another"
+
+
+@pytest.mark.usefixtures("prepare_here")
 def test_a_stray_manifest_makes_no_prepared_model(small: Path, cache: Path, tmp_path: Path) -> None:
     source = Path(shutil.copytree(small, tmp_path / "model"))
     (source / "manifest.json").write_text('{"format": 4, "name": "a web app"}')
@@ -265,6 +316,7 @@ def test_a_copy_is_the_same_model(small: Path, cache: Path, tmp_path: Path) -> N
     assert content_digest(copied) == content_digest(small)
 
 
+@pytest.mark.usefixtures("prepare_here")
 def test_a_changed_model_is_served_as_it_is_now(small: Path, cache: Path, tmp_path: Path) -> None:
     source = Path(shutil.copytree(small, tmp_path / "model"))
     settings = Settings.read(model_id=str(source), precision="float32")
@@ -273,16 +325,17 @@ def test_a_changed_model_is_served_as_it_is_now(small: Path, cache: Path, tmp_pa
 
     second = fetch_and_prepare(settings)
 
-    assert second != first
-    assert read_manifest(second).content == content_digest(source)
+    assert second.folder != first.folder
+    assert read_manifest(second.folder).content == content_digest(source)
 
 
+@pytest.mark.usefixtures("prepare_here")
 def test_a_damaged_folder_of_the_cache_is_prepared_again(small: Path, cache: Path) -> None:
     settings = Settings.read(model_id=str(small), precision="float32")
-    folder = fetch_and_prepare(settings)
+    folder = fetch_and_prepare(settings).folder
     os.truncate(folder / "float32.weights", 100)
 
-    assert fetch_and_prepare(settings) == folder
+    assert fetch_and_prepare(settings).folder == folder
     verify(folder)
 
 
@@ -302,23 +355,72 @@ def test_a_refusal_is_remembered(
     settings = Settings.read(model_id=str(source), engine="onnx", precision="float32")
     with pytest.raises(UnsupportedModel, match="activation relu"):
         fetch_and_prepare(settings)
-    tries: list[str] = []
-    monkeypatch.setattr(prepared, "_prepare", lambda *_: tries.append("again"))
 
+    def try_again(*_: object) -> None:
+        raise ModelUnavailable("it was tried again")
+
+    monkeypatch.setattr(prepared, "_prepare_in_subprocess", try_again)
     with pytest.raises(UnsupportedModel, match="activation relu"):
         fetch_and_prepare(settings)
-    assert not tries
+    engine = load_engine(settings.model_copy(update={"engine": "auto"}))
+    assert engine.info.engine == "torch"
+
+    with monkeypatch.context() as newer:
+        newer.setattr(prepared, "_preparer", lambda: "a newer version")
+        with pytest.raises(ModelUnavailable, match="it was tried again"):
+            fetch_and_prepare(settings)
 
     (source / "config.json").write_text(json.dumps(config))
-    fetch_and_prepare(settings)
-    assert tries == ["again"]
+    with pytest.raises(ModelUnavailable, match="it was tried again"):
+        fetch_and_prepare(settings)
 
 
-def test_prepare_refuses_on_the_command_line_in_one_line(small: Path, copy: Path) -> None:
-    (copy / "notes.txt").write_text("mine")
+def test_a_damaged_folder_without_its_weights_is_told(
+    small: Path, cache: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = Path(shutil.copytree(small, tmp_path / COMMIT))
+    monkeypatch.setattr(prepared, "_prepare_in_subprocess", lambda _, folder, *__: shutil.copytree(made, folder))
+    folder = prepared.find_or_prepare(snapshot, MODEL).folder
+    os.truncate(folder / "float32.weights", 100)
+    monkeypatch.setattr(load, "torch_is_installed", lambda: False)
 
-    done = run("prepare", "--model", str(small), "--output", str(copy))
+    with pytest.raises(InvalidArtifact, match=r"float32\.weights has 100 bytes"):
+        fetch_and_prepare(Settings.read(model_id=MODEL))
 
-    assert done.returncode == 1
-    assert "notes.txt" in done.stderr
-    assert "Traceback" not in done.stderr
+
+def test_an_image_is_not_built_of_a_damaged_folder_nor_without_what_serves_it(
+    small: Path, copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil_by_a_byte(copy)
+    monkeypatch.setenv("MODEL_ID", str(copy))
+    assert image.main() == 1
+    assert "float32.weights changed since it was prepared" in capsys.readouterr().err
+
+    monkeypatch.setattr(image, "fetch_and_prepare", lambda _: ResolvedModel("a", "main", small))
+    assert image.main() == 1
+    assert "Set ENGINE=torch" in capsys.readouterr().err
+
+
+def test_a_file_is_read_once_for_its_digest(small: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "SETTLED_NS", -1)
+    first = content_digest(small)
+    monkeypatch.setattr(content, "sha256", lambda path: pytest.fail(f"{path} was read again"))
+
+    assert content_digest(small) == first
+
+
+def test_a_file_of_the_hubs_cache_is_known_by_the_name_of_its_blob(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content, "sha256", lambda path: pytest.fail(f"{path} was read"))
+    snapshot = tmp_path / "models--a--b" / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    digests = []
+    for blob in ("0" * 64, "1" * 64):
+        (snapshot / "model.safetensors").unlink(missing_ok=True)
+        (tmp_path / "models--a--b" / "blobs").mkdir(exist_ok=True)
+        (tmp_path / "models--a--b" / "blobs" / blob).write_bytes(b"weights")
+        (snapshot / "model.safetensors").symlink_to(Path("../../blobs", blob))
+        digests.append(content_digest(snapshot))
+
+    assert digests[0] != digests[1]

@@ -402,25 +402,6 @@ def test_cores_are_those_of_the_container(files: dict[str, str], cores: int | No
     assert available_cores(tmp_path) == (cores or available_cores(tmp_path / "nothing"))
 
 
-def test_a_service_that_drains_answers_what_is_under_way_and_takes_nothing_new() -> None:
-    async def work() -> None:
-        engine = FakeEngine()
-        engine.gate.clear()
-        service = service_of(engine)
-        under_way = begin(service, ["under way"])
-        await until(lambda: engine.calls)
-
-        assert not await service.drain(grace=0.01)
-        assert isinstance(await outcome(service.embed(["late"], "query")), Draining)
-        assert not service.ready
-
-        engine.gate.set()
-        assert await service.drain(grace=60)
-        assert under_way.result().vectors.tolist() == [vector_of("under way")]
-
-    asyncio.run(work())
-
-
 def test_a_service_that_closes_leaves_nobody_waiting() -> None:
     async def work() -> None:
         engine = FakeEngine()

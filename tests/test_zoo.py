@@ -87,13 +87,14 @@ def quick(tmp_path_factory: pytest.TempPathFactory):
         few = tmp_path_factory.mktemp("sentences") / "few.txt"
         few.write_text("\n".join(lines[::8]))
         patch.setattr(fidelity, "SENTENCES", few)
+        logging.disable(logging.WARNING)  # what transformers says of odd folders
         yield
+        logging.disable(logging.NOTSET)
     torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def resident(request: pytest.FixtureRequest, bases: Path, tmp_path_factory: pytest.TempPathFactory) -> Resident:
-    logging.disable(logging.WARNING)  # what transformers says of odd folders
     folder = write_kind(KINDS[request.param], bases, tmp_path_factory.mktemp("zoo") / "model")
     return Resident(request.param, folder)
 

@@ -253,6 +253,7 @@ KINDS: dict[str, Kind] = {
     "relative positions": Kind(
         "bert", edit("config.json", position_embedding_type="relative_key"), refused="position_embedding_type"
     ),
+    "causal attention": Kind("bert", edit("config.json", is_causal=True), refused="is_causal"),
     "a decoder": Kind("bert", edit("config.json", is_decoder=True), refused="is_decoder"),
     "weights of a language model": Kind("bert", save_as_masked_language_model),
     "causal gemma": Kind(

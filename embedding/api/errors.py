@@ -1,7 +1,6 @@
 """What went wrong, as a status and words, in one place; each protocol renders that in its own shape."""
 
 import logging
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
 from embedding.serving import DeadlineExceeded, Overloaded, TooLarge, Unavailable
+from embedding.telemetry.logs import raised_at
 
 logger = logging.getLogger(__name__)
 
@@ -120,11 +120,8 @@ class Errors:
 
 
 def log_failure(error: Exception) -> None:
-    """Log where `error` came from, without its message, which may quote a text."""
-    frames = traceback.extract_tb(error.__traceback__)
-    logger.error(
-        "%s at %s", type(error).__name__, " < ".join(f"{f.filename}:{f.lineno} {f.name}" for f in reversed(frames))
-    )
+    """Log where `error` came from."""
+    logger.error(raised_at(error))
 
 
 def _printable(location: Location) -> Location:

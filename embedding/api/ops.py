@@ -44,11 +44,15 @@ async def status(request: Request) -> dict[str, Any]:
     """What the page shows to anyone: what loading is busy with, or, once it is done, what computes the vectors."""
     service, settings = request.app.state.service, request.app.state.settings
     limit = {"max_client_batch_size": settings.max_client_batch}
-    if service.ready:
+    if is_ready(request.app.state):
         engine = _described(service.info)
         name = _named(engine.pop("model_id"))
         return {"state": "ready", "step": None, "fraction": None, **name, **limit, **engine}
     step, fraction = service.progress
+    if request.app.state.drain.begun:
+        step, fraction = "stopping", None
+    elif not service.live:
+        step, fraction = "waiting to be replaced: the model no longer answers", None
     return {"state": "loading", "step": step, "fraction": fraction, **_named(settings.model_id), **limit}
 
 
@@ -62,6 +66,7 @@ async def info(request: Request) -> dict[str, Any]:
         "model_dtype": engine["precision"],
         "max_client_batch_size": settings.max_client_batch,
         "max_concurrent_requests": settings.max_concurrent_requests,
+        "max_body_bytes": settings.max_body_bytes,
         **engine,
     }
 
@@ -99,4 +104,5 @@ def _named(model: str) -> dict[str, Any]:
 def _described(info: EngineInfo) -> dict[str, Any]:
     """The engine under the names that Text Embeddings Inference gives what both have."""
     engine = asdict(info)
-    return {"model_id": engine.pop("model"), "max_input_length": engine.pop("max_tokens"), **engine}
+    names = {"model_id": engine.pop("model"), "model_sha": engine.pop("revision")}
+    return {**names, "max_input_length": engine.pop("max_tokens"), **engine}

@@ -1,4 +1,8 @@
-"""The page at `/` and the documentation at `/docs`: files of this package, under a strict content policy."""
+"""The page at `/` and the documentation at `/docs`: files of this package, under a strict content policy.
+
+By hand and not by StaticFiles: a file is compressed once, not at each request, and its ETag is of its content, where
+StaticFiles takes the file's date, which differs between containers of one image.
+"""
 
 import gzip
 import hashlib

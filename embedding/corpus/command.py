@@ -14,9 +14,8 @@ from embedding.corpus.shard_file import ShardReport
 from embedding.corpus.shards import Shard
 from embedding.corpus.words import describe_result, open_and_describe
 from embedding.demo import demo_settings
-from embedding.model.fetch.manifest import is_prepared, read_manifest
 from embedding.model.load import fetch_and_prepare, load_engine
-from embedding.model.precision import choose_precision
+from embedding.model.precision import with_corpus_precision
 from embedding.settings import CorpusSettings, Settings
 
 
@@ -30,18 +29,15 @@ def embed(settings: Settings, corpus: CorpusSettings, address: str, output: Path
     source = open_and_describe(address, settings.hub_token, corpus)
     name = "demo" if settings.demo else settings.model_id
     settings = as_recorded(demo_settings(settings), recorded(output))
-    folder = fetch_and_prepare(settings)
-    if is_prepared(folder):
-        precision = choose_precision(settings.precision, read_manifest(folder))
-        settings = settings.model_copy(update={"precision": precision})
-    engine = load_engine(settings)
+    model = fetch_and_prepare(settings)
+    engine = load_engine(with_corpus_precision(settings, model.manifest), model=model)
     print(f"vectors by {engine.info}", flush=True)
     progress = Progress()
 
     def map(job: Job, shards: Iterator[Shard]) -> Iterator[ShardReport]:
         return local_map(engine, job, shards, output / SHARDS, progress.tick)
 
-    summary = embed_corpus(source, output, corpus, describe(engine, name, folder), map, progress=progress)
+    summary = embed_corpus(source, output, corpus, describe(engine, name), map, progress=progress)
     print(describe_result(summary, str(output), progress))
     print(f"Read them: pandas.read_parquet({str(output / SHARDS)!r})")
     return 0

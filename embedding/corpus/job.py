@@ -10,14 +10,11 @@ from embedding.corpus.columns import Columns
 from embedding.corpus.errors import CorpusError
 from embedding.corpus.files import write_whole
 from embedding.model import Engine
-from embedding.model.fetch.content import content_digest
-from embedding.model.fetch.manifest import is_prepared, read_manifest
 from embedding.model.tokenizer import task_prompt
 from embedding.settings import CorpusSettings, Settings, VectorFormat
 
 FORMAT = 1
 JOB = "job.json"
-COMMIT_LENGTH = 40
 # A window must have room for more than its prompt.
 LEAST_ROOM = 8
 
@@ -65,8 +62,8 @@ class Job:
         return cls(**{**record, "model": Model(**record["model"]), "columns": Columns(**record["columns"])})
 
 
-def describe(engine: Engine, name: str, folder: Path) -> Model:
-    """What `engine` is, loaded from the model's `folder`; `name` is what its user calls it.
+def describe(engine: Engine, name: str) -> Model:
+    """What `engine` is; `name` is what its user calls the model.
 
     Of a name that is a path the last part: wherever it lies, its files tell it from others.
     """
@@ -74,7 +71,7 @@ def describe(engine: Engine, name: str, folder: Path) -> Model:
     (bare,) = engine.tokenize([""], "document")
     return Model(
         name=Path(name).name if Path(name).is_dir() else name,
-        revision=_revision(folder),
+        revision=info.revision or "",
         engine=info.engine,
         precision=info.precision,
         dimension=info.dimension,
@@ -149,15 +146,3 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 def elsewhere() -> str:
     """What to do about a folder that can't be gone on with."""
     return "Choose another --output, or delete that folder."
-
-
-def _revision(folder: Path) -> str:
-    """The commit of a model from the hub; of any other, a digest of its files."""
-    if is_prepared(folder):
-        manifest = read_manifest(folder)
-        if manifest.revision and len(manifest.revision) == COMMIT_LENGTH:
-            return manifest.revision
-        return manifest.content[:COMMIT_LENGTH]
-    if len(folder.name) == COMMIT_LENGTH:
-        return folder.name
-    return content_digest(folder)[:COMMIT_LENGTH]

@@ -1,6 +1,6 @@
 """One shard from its texts to its file of vectors."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from embedding.corpus.shard_file import Chunk, ShardReport, write
 from embedding.corpus.shards import Shard
 from embedding.corpus.windows import Cutter
 from embedding.model import Engine, TextError, TokenizedText
+from embedding.model.ragged import runs
 
 # Batches in one call of the engine: it sorts out what belongs together better than a cut here and there.
 CALL_BATCHES = 16
@@ -41,11 +42,17 @@ def embed_shard(engine: Engine, job: Job, shard: Shard, folder: Path, tick: Tick
         for document, cut in zip(shard.documents, windows, strict=True)
         for number, window in enumerate(cut)
     ]
-    vectors = _embed(engine, [chunk.window.tokens for chunk in chunks], tick)
+    vectors, reasons = _embed(engine, [chunk.window.tokens for chunk in chunks], tick)
     limit = np.finfo(np.float16).max if job.vector_format == "float16" else np.finfo(np.float32).max
     fine = np.all(np.abs(vectors) <= limit, axis=1).tolist()  # false for NaN too
-    bad = {chunk.document.row for chunk, good in zip(chunks, fine, strict=True) if not good}
-    rejects = [Reject(document.row, document.id, NOT_FINITE) for document in shard.documents if document.row in bad]
+    bad = {
+        chunk.document.row: reasons.get(index, NOT_FINITE)
+        for index, (chunk, good) in enumerate(zip(chunks, fine, strict=True))
+        if not good
+    }
+    rejects = [
+        Reject(document.row, document.id, bad[document.row]) for document in shard.documents if document.row in bad
+    ]
     kept = [index for index, chunk in enumerate(chunks) if chunk.document.row not in bad]
     report = ShardReport(
         index=shard.index,
@@ -59,35 +66,23 @@ def embed_shard(engine: Engine, job: Job, shard: Shard, folder: Path, tick: Tick
     return report
 
 
-def _embed(engine: Engine, tokens: Sequence[TokenizedText], tick: Tick) -> NDArray[np.float32]:
-    """The vectors of all, in their order; computed in the order of their lengths."""
-    vectors = np.empty((len(tokens), engine.info.dimension), np.float32)
-    for call in _calls([text.kept for text in tokens], CALL_BATCHES * engine.batch_tokens):
-        vectors[call] = _finite(engine, [tokens[index] for index in call])
-        tick(len(call), sum(tokens[index].kept for index in call))
-    return vectors
+def _embed(engine: Engine, tokens: Sequence[TokenizedText], tick: Tick) -> tuple[NDArray[np.float32], dict[int, str]]:
+    """The vectors of all, in their order; computed in the order of their lengths.
 
-
-def _calls(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Texts by index, the shortest first, in calls of at most `most` tokens."""
-    call: list[int] = []
-    held = 0
-    for index in np.argsort(lengths, kind="stable").tolist():
-        if call and held + lengths[index] > most:
-            yield call
-            call, held = [], 0
-        call.append(index)
-        held += lengths[index]
-    if call:
-        yield call
-
-
-def _finite(engine: Engine, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
-    """The vectors of a batch, NaN for a text that the engine gives none: found by halving."""
-    try:
-        return engine.embed(batch)
-    except TextError:
-        if len(batch) == 1:
-            return np.full((1, engine.info.dimension), np.nan, np.float32)
-        half = len(batch) // 2
-        return np.concatenate([_finite(engine, batch[:half]), _finite(engine, batch[half:])])
+    A text that has none gets NaN, and its reason by its index.
+    """
+    vectors = np.full((len(tokens), engine.info.dimension), np.nan, np.float32)
+    reasons: dict[int, str] = {}
+    lengths = [text.kept for text in tokens]
+    for call in runs(np.argsort(lengths, kind="stable").tolist(), lengths, CALL_BATCHES * engine.batch_tokens):
+        left = call
+        while left:
+            try:
+                vectors[left] = engine.embed([tokens[index] for index in left])
+                break
+            except TextError as error:
+                guilty = {left[index] for index in error.indices}
+                reasons |= dict.fromkeys(guilty, str(error))
+                left = [index for index in left if index not in guilty]
+        tick(len(call), sum(lengths[index] for index in call))
+    return vectors, reasons

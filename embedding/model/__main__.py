@@ -7,10 +7,10 @@ code that serves.)
 """
 
 import sys
-from pathlib import Path
 
 from embedding.model.errors import ModelUnavailable, UnsupportedModel
-from embedding.model.fetch.manifest import PRECISIONS, is_prepared, verify
+from embedding.model.fetch.manifest import PRECISIONS, verify
+from embedding.model.fetch.resolved import ResolvedModel
 from embedding.model.load import fetch_and_prepare
 from embedding.settings import Settings, SettingsError
 from embedding.telemetry.logs import configure_logging
@@ -21,18 +21,21 @@ def main() -> int:
     try:
         settings = Settings.read()
         configure_logging(settings.log_level)
-        folder = prepare_smallest(settings)
-        if is_prepared(folder):
-            verify(folder)  # what is baked into an image is read once, by every byte
-        print(folder)
+        model = prepare_smallest(settings)
+        if model.manifest is None and settings.engine != "torch":
+            # An image keeps torch and the weights for ENGINE=torch alone.
+            raise ModelUnavailable(f"ENGINE={settings.engine} serves {model.name} by torch here. Set ENGINE=torch.")
+        if model.manifest:
+            verify(model.folder)  # what is baked into an image is read once, by every byte
+        print(model.folder)
     except (ModelUnavailable, SettingsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def prepare_smallest(settings: Settings) -> Path:
-    """The folder to load, as `fetch_and_prepare` gives it, with as little in it as serves. Raises ModelUnavailable."""
+def prepare_smallest(settings: Settings) -> ResolvedModel:
+    """The model to load, as `fetch_and_prepare` gives it, with as little in it as serves. Raises ModelUnavailable."""
     if settings.engine != "onnx" or settings.precision != "auto":
         return fetch_and_prepare(settings)
     *smaller, last = (settings.model_copy(update={"precision": precision}) for precision in PRECISIONS)

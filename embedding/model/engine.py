@@ -50,6 +50,8 @@ class EngineInfo:
     """Tokens that the model reads of one text, its prompt included, under either task; None where it has no limit."""
     task_max_tokens: Mapping[Task, int | None]
     """The same for each task: a few models read more of a document than of a query."""
+    revision: str | None = None
+    """The model's commit, or the start of a digest of its files where it has none."""
     fidelity: float | None = None
     """Mean cosine to SentenceTransformer in float32, as measured when the model was prepared; None: it is that."""
 

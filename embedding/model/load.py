@@ -9,9 +9,10 @@ from typing import get_args
 
 from embedding.model.checked import CheckedEngine
 from embedding.model.engine import Engine, Task
-from embedding.model.errors import ModelUnavailable, TextError
+from embedding.model.errors import InvalidArtifact, ModelUnavailable, TextError
 from embedding.model.fetch.manifest import is_prepared
 from embedding.model.fetch.prepared import find_or_prepare, find_prepared
+from embedding.model.fetch.resolved import ResolvedModel
 from embedding.model.fetch.weights import download, find_local
 from embedding.model.progress import Report, to_nobody
 from embedding.settings import Settings, SettingsError
@@ -22,13 +23,16 @@ GPU = Path("/dev/nvidia0")
 WARM_UP_WORDS = (1, 8, 64, 256)
 
 
-def load_engine(settings: Settings, report: Report = to_nobody) -> Engine:
-    """Make the model that `settings` name ready, and load it. Raises ModelUnavailable; SettingsError for HF_TOKEN."""
+def load_engine(settings: Settings, report: Report = to_nobody, model: ResolvedModel | None = None) -> Engine:
+    """Make the model that `settings` name ready, and load it. Raises ModelUnavailable; SettingsError for HF_TOKEN.
+
+    `model` is what `fetch_and_prepare` made of the same settings, where its caller has that already.
+    """
     start = time.perf_counter()
     try:
-        folder = fetch_and_prepare(settings, report)
+        model = model or fetch_and_prepare(settings, report)
         report("loading the model", None)
-        engine = CheckedEngine(_load(folder, settings))
+        engine = CheckedEngine(_load(model, settings))
     except (ModelUnavailable, SettingsError):
         raise
     except Exception as error:
@@ -47,31 +51,47 @@ def warm_up(engine: Engine) -> None:
                 engine.embed(engine.tokenize(["warm " * words], task))
 
 
-def fetch_and_prepare(settings: Settings, report: Report = to_nobody) -> Path:
-    """The folder to load: the model's own, fetched, or a prepared one where the onnx engine is to serve it.
+def fetch_and_prepare(settings: Settings, report: Report = to_nobody) -> ResolvedModel:
+    """The model to load: as it was fetched, or as it was prepared where the onnx engine is to serve it.
 
     Raises ModelUnavailable.
     """
     name, revision, torch = settings.model_id, settings.model_revision, _wants_torch(settings)
     folder = find_local(name, revision)
-    if folder is None and not torch and (made := find_prepared(name, revision, settings.precision)):
-        return made  # its weights were removed, as an image does
-    if not (torch_is_installed() or (folder and is_prepared(folder))):
+    if folder and is_prepared(folder):
+        if settings.engine == "torch":
+            raise ModelUnavailable(f"{folder} is prepared for the onnx engine; for torch, name the model itself.")
+        return ResolvedModel.prepared(name, revision, folder)
+    if folder is None and not torch and (made := _find_without_weights(settings)):
+        return made
+    if not torch_is_installed():
         raise ModelUnavailable(
             f"{name} is not prepared for ENGINE={settings.engine} and PRECISION={settings.precision}, and there is no "
             "torch here to prepare or serve it with: pip install -r requirements.txt. An image has to be built anew "
             "with the MODEL_ID, MODEL_REVISION, ENGINE and PRECISION that it is to serve."
         )
     folder = folder or download(name, revision, settings.hub_token, report)
-    if is_prepared(folder) or torch:
-        return folder
+    unprepared = ResolvedModel(name, revision, folder)
+    if torch:
+        return unprepared
     try:
         return find_or_prepare(folder, name, revision, settings.precision, report)
     except ModelUnavailable as reason:
         if settings.engine == "onnx" or settings.precision == "int8":
             raise type(reason)(f"{reason} Try PRECISION=float32, or ENGINE=torch with PRECISION=auto.") from None
         logger.warning("%s The torch engine serves it.", reason)
-        return folder
+        return unprepared
+
+
+def _find_without_weights(settings: Settings) -> ResolvedModel | None:
+    """The prepared model of which the weights were removed, as an image does. Raises InvalidArtifact."""
+    try:
+        return find_prepared(settings.model_id, settings.model_revision, settings.precision)
+    except InvalidArtifact as error:
+        if not torch_is_installed():
+            raise
+        logger.warning("%s It is fetched and prepared again.", error)
+        return None
 
 
 def torch_is_installed() -> bool:
@@ -86,14 +106,22 @@ def _wants_torch(settings: Settings) -> bool:
     return settings.engine == "torch"
 
 
-def _load(folder: Path, settings: Settings) -> Engine:
+def _load(model: ResolvedModel, settings: Settings) -> Engine:
     """Imports no more than the engine that is wanted needs."""
-    if not is_prepared(folder):
+    if model.manifest is None:
         from embedding.model.torch_engine import TorchEngine
 
-        return TorchEngine(folder, settings.model_id, settings.precision, settings.threads)
-    if settings.engine == "torch":
-        raise ModelUnavailable(f"{folder} is prepared for the onnx engine; for torch, name the model itself.")
+        return TorchEngine(model.folder, model.name, settings.precision, settings.threads)
     from embedding.model.onnx_engine import OnnxEngine
 
-    return OnnxEngine(folder, settings.precision, settings.threads)
+    while True:
+        try:
+            engine = OnnxEngine(model.folder, settings.precision, settings.threads, model.manifest)
+        except Exception:
+            if not model.was_replaced:
+                raise
+        else:
+            if not model.was_replaced:
+                return engine
+        # `prepare` replaced the folder between two of its files: the next try finds the new folder's.
+        model = model.read_again()

@@ -44,6 +44,7 @@ class OnnxEngine:
             threads=self._encoder.threads,
             dimension=manifest.dimension,
             matryoshka_dimensions=manifest.matryoshka_dimensions,
+            revision=manifest.revision or manifest.content[:40],
             max_tokens=least_limit(limits),
             task_max_tokens=limits,
             fidelity=manifest.fidelity[self._encoder.precision].mean,

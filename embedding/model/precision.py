@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from embedding.model.errors import UnknownPrecision
 from embedding.model.fetch.manifest import EXACT, Manifest
+from embedding.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -36,3 +37,13 @@ def choose_precision(wanted: str, manifest: Manifest, seconds: Callable[[str], f
     chosen = fastest if is_worth_it else EXACT
     logger.info("precision %s: one layer takes %s", chosen, times)
     return chosen
+
+
+def with_corpus_precision(settings: Settings, manifest: Manifest | None) -> Settings:
+    """`settings` with the precision in which a corpus is embedded; without a manifest, the torch engine chooses it.
+
+    Raises UnknownPrecision.
+    """
+    if manifest is None:
+        return settings
+    return settings.model_copy(update={"precision": choose_precision(settings.precision, manifest)})

@@ -1,7 +1,7 @@
 """Ragged batches: texts of different lengths, end to end and without padding, as the inputs of a prepared graph."""
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, groupby
 
 import numpy as np
 
@@ -20,16 +20,21 @@ def group_by_length(lengths: Sequence[int]) -> Iterator[list[int]]:
 
     So a text is computed in the same shapes whatever its neighbours are, and gets the same vector.
     """
+    padded = [attention_length(length) for length in lengths]
+    for _, alike in groupby(sorted(range(len(lengths)), key=padded.__getitem__), key=padded.__getitem__):
+        yield from runs(alike, lengths, RUN_TOKENS)
+
+
+def runs(order: Iterable[int], lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+    """Texts in `order`, by index, as runs of at most `max_tokens` tokens, or of one longer text."""
     run: list[int] = []
     tokens = 0
-    for i in sorted(range(len(lengths)), key=lambda i: attention_length(lengths[i])):
-        if run and (
-            attention_length(lengths[i]) != attention_length(lengths[run[0]]) or tokens + lengths[i] > RUN_TOKENS
-        ):
+    for index in order:
+        if run and tokens + lengths[index] > max_tokens:
             yield run
             run, tokens = [], 0
-        run.append(i)
-        tokens += lengths[i]
+        run.append(index)
+        tokens += lengths[index]
     if run:
         yield run
 

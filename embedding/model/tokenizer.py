@@ -42,6 +42,7 @@ class Tokenizer:
         self._add_special_tokens = settings.add_special_tokens
         self._special_tokens = special_tokens
         self._reads_whole = not settings.max_tokens or settings.truncation_side == "left"
+        self._reads_whole |= isinstance(backend.model, tokenizers.models.Unigram)  # which weighs a text as a whole
         self._spare = max(SPARE_TOKENS, getattr(backend.model, "max_input_chars_per_word", 0) + 28)
         self.max_tokens = settings.max_tokens
 

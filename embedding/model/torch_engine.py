@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from copy import copy, deepcopy
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from embedding.model.engine import EngineInfo, Task, TokenizedText, least_limit
 from embedding.model.errors import UnknownPrecision, UnknownToken
+from embedding.model.fetch.content import content_digest, snapshot_commit
 from embedding.model.machine import available_cores
 from embedding.model.matryoshka import matryoshka_dimensions
 from embedding.model.reference import NO_LIMIT, fast_tokenizer, input_module, load_reference, tokenizer_settings
@@ -72,6 +74,7 @@ class TorchEngine:
             threads=torch.get_num_threads(),
             dimension=dimension,
             matryoshka_dimensions=matryoshka_dimensions(_model_type(self._model), dimension),
+            revision=snapshot_commit(folder) or content_digest(folder)[:40],
             max_tokens=least_limit(limits),
             task_max_tokens=limits,
         )
@@ -122,10 +125,12 @@ class _ModuleTokenizer:
         if hasattr(self._module, "processor"):
             self._module.processor = deepcopy(self._module.processor)
         self.max_tokens = _limit(self._module, task)
+        self._one_at_a_time = Lock()
 
     def tokenize(self, texts: Sequence[str], prompt: str | None = None) -> list[TokenizedText]:
         before = self._prompt if prompt is None else prompt
-        totals = [self._count(before, text) for text in texts]
+        with self._one_at_a_time:
+            totals = [self._count(before, text) for text in texts]
         return [
             TokenizedText(text, self._task, total, min(total, self.max_tokens or total), prompt=prompt)
             for text, total in zip(texts, totals, strict=True)

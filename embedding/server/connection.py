@@ -9,17 +9,22 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 MAX_HEAD_BYTES = 65_536
+# What a header costs in memory and time beside its bytes: so many tiny ones are a large head.
+HEADER_COST = 512
 MAX_PIPELINED = 16
 MAX_UNREAD_BYTES = 64_000_000
 """Of a body that nobody reads, since its request is answered already."""
 LINGER_SECONDS = 5.0
+FREE_CHUNKS = 1_000
+CHUNK_BYTES = 64
+"""Beyond FREE_CHUNKS, what a chunk of a body must hold on average: a tiny one costs as much time as a large one."""
 
 FRAMING = (b"content-length", b"transfer-encoding")
 REASONS = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Timeouts:
     """The time that a client has, in seconds."""
 
     header_timeout: float
@@ -45,13 +50,14 @@ class Connection(HttpToolsProtocol):
     for no timer.
     """
 
-    def __init__(self, limits: Limits, **uvicorn_arguments: Any) -> None:
+    def __init__(self, timeouts: Timeouts, **uvicorn_arguments: Any) -> None:
         super().__init__(**uvicorn_arguments)
         self.phase = Phase.IDLE
         self.since = self.loop.time()
-        self._limits = limits
+        self._timeouts = timeouts
         self._received = 0
         self._requests = 0
+        self._chunks = 0
         self._declining = False
         self._would_keep_alive = False
         self._running: RequestResponseCycle | None = None
@@ -82,6 +88,7 @@ class Connection(HttpToolsProtocol):
             return
         super().on_message_begin()
         self._requests += 1
+        self._chunks = 0
         self._enter(Phase.HEAD)
 
     def on_url(self, url: bytes) -> None:
@@ -93,7 +100,7 @@ class Connection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.phase is not Phase.HEAD:
             return  # a trailer, which nobody reads
-        self._count_head(len(name) + len(value))
+        self._count_head(len(name) + len(value) + HEADER_COST)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -107,6 +114,11 @@ class Connection(HttpToolsProtocol):
         if self.expect_100_continue:
             # Answered before it is told to continue, a client may send the body or the next request: none can tell.
             self._would_keep_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
+
+    def on_chunk_header(self) -> None:
+        self._chunks += 1
+        if self._chunks > FREE_CHUNKS and self._received < CHUNK_BYTES * self._chunks:
+            raise ValueError("too many tiny chunks")  # the parser gives up
 
     def on_body(self, body: bytes) -> None:
         self._received += len(body)
@@ -134,7 +146,9 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP, or a head beyond MAX_HEAD_BYTES. uvicorn calls it where the parser gives up."""
         if self.phase is Phase.HEAD and self._received > MAX_HEAD_BYTES:
-            self._refuse(431, f"The head of a request may have {MAX_HEAD_BYTES} bytes.")
+            self._refuse(
+                431, f"The head of a request may have {MAX_HEAD_BYTES} bytes; each header counts {HEADER_COST} more."
+            )
         else:
             self._refuse(400, "This is not a valid HTTP request.")
 
@@ -166,29 +180,32 @@ class Connection(HttpToolsProtocol):
     @property
     def worth(self) -> int | None:
         """Those of the least worth are closed where there are too many connections; None: it has to stay."""
-        if self.is_closing or self.phase is Phase.ANSWER or (self.phase is Phase.HEAD and not self.is_answered):
+        if self.is_closing or (self.phase is Phase.HEAD and not self.is_answered):
             return None
+        if self.phase is Phase.ANSWER:
+            return 1 if self._unsent else None  # a client that does not read its answer, or one that waits for it
         if self.phase is Phase.BODY and not self.is_answered:
             return 2
-        return 1 if self.phase is Phase.IDLE and self.cycle else 0
+        return 1 if self.phase is Phase.CLOSING or (self.phase is Phase.IDLE and self.cycle) else 0
 
     def check(self, now: float) -> None:
         """Close the connection if its client is too slow."""
         self._check_reading(now)
         waited = now - self.since
-        in_time = waited <= self._limits.header_timeout
+        in_time = waited <= self._timeouts.header_timeout
         if self.phase is Phase.CLOSING:
             if waited > LINGER_SECONDS:
                 self.transport.abort()
         elif self.phase is Phase.IDLE:
-            if self.cycle is None and not in_time:
+            # uvicorn's own timer ends with any byte that comes, as a blank line that begins no request.
+            if waited > (self.timeout_keep_alive if self.cycle else self._timeouts.header_timeout):
                 self.drop()
         elif self.phase is Phase.HEAD:
             if self.is_answered and not in_time:
                 self._refuse(408, "The head of the request did not come in time.")
         elif self.phase is Phase.BODY and not self.flow.read_paused:  # by the server, which then is the slow one
-            extension = 0 if self.is_answered else self._received / self._limits.body_rate
-            if waited > self._limits.body_timeout + extension:
+            extension = 0 if self.is_answered else self._received / self._timeouts.body_rate
+            if waited > self._timeouts.body_timeout + extension:
                 self._refuse(408, "The body of the request did not come in time.")
 
     def _decline(self, rest: bytes) -> None:
@@ -207,7 +224,7 @@ class Connection(HttpToolsProtocol):
             self._unsent = None
         elif self._unsent is None:
             self._unsent = (now, unsent)
-        elif now - self._unsent[0] > self._limits.body_timeout + self._unsent[1] / self._limits.body_rate:
+        elif now - self._unsent[0] > self._timeouts.body_timeout + self._unsent[1] / self._timeouts.body_rate:
             self.transport.abort()
 
     def _refuse(self, status: int, reason: str) -> None:

@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
 
-from embedding.server.connection import Connection, Limits
+from embedding.server.connection import Connection, Timeouts
 from embedding.server.listener import Acceptor, raise_descriptor_limit
 from embedding.settings import Settings
 
@@ -47,7 +47,7 @@ class HttpServer(uvicorn.Server):
         )
         self.notice = NOTICE_SECONDS
         self._app = app
-        self._limits = Limits(settings.header_timeout, settings.body_timeout, BODY_RATE)
+        self._timeouts = Timeouts(settings.header_timeout, settings.body_timeout, BODY_RATE)
         self._max_connections = min(settings.max_connections, raise_descriptor_limit())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -73,7 +73,7 @@ class HttpServer(uvicorn.Server):
 
     def _make_connection(self) -> Connection:
         arguments: dict[str, Any] = {"config": self.config, "server_state": self.server_state}
-        return Connection(self._limits, app_state=self.lifespan.state, **arguments)
+        return Connection(self._timeouts, app_state=self.lifespan.state, **arguments)
 
     def _make_room(self, opening: int) -> bool:
         """Whether one connection more can be had, `opening` of which are on their way: if need be, in place of one

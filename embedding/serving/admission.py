@@ -65,7 +65,6 @@ class Admission:
         self.requests += 1
         self._bytes += size.bytes
         self._untokenized += size.tokens
-        self._observer.admitted(len(texts), size.tokens)
         return size
 
     def tokenized(self, size: Size) -> None:

@@ -45,7 +45,7 @@ class Cache:
 
     def put(self, key: bytes, vector: NDArray[np.float32], tokens: TokenizedText) -> None:
         """Keep it, if it fits, without the text and its tokens."""
-        entry = Embedded(vector, replace(tokens, text="", ids=()))
+        entry = Embedded(vector, replace(tokens, text="", ids=(), prompt=None))
         if _size(entry) > self._limit:
             return
         if old := self._entries.pop(key, None):

@@ -5,6 +5,8 @@ from typing import Self
 
 from embedding.settings import Settings
 
+ENGINE_TIMEOUT = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -20,7 +22,7 @@ class Limits:
     """Memory of texts that wait to be tokenized."""
     request_timeout: float = 60
     """Seconds from a request's admission to its answer."""
-    engine_timeout: float = 60
+    engine_timeout: float = ENGINE_TIMEOUT
     """Seconds after which a call of the engine counts as hung."""
     cache_bytes: int = 64_000_000
     """Memory of the vectors that are kept; 0 keeps none."""
@@ -32,5 +34,6 @@ class Limits:
             max_batch_tokens=settings.max_batch_tokens,
             max_queue_tokens=settings.max_queue_tokens,
             request_timeout=settings.request_timeout,
+            engine_timeout=max(ENGINE_TIMEOUT, settings.request_timeout),
             cache_bytes=settings.cache_size,
         )

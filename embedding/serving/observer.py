@@ -23,9 +23,6 @@ class Timings:
 class Observer:
     """Is told of each event on the event loop's thread, and must be quick. This one ignores them all."""
 
-    def admitted(self, texts: int, tokens: int) -> None:
-        """A request is in: it has so many texts, and by its bytes about so many tokens to embed."""
-
     def rejected(self, cause: Cause) -> None:
         """A request is turned away."""
 

@@ -109,13 +109,6 @@ class Queue:
                 job.waits = False
                 self.tokens -= job.size
 
-    def clear(self) -> list[Request]:
-        """Drop everything; the requests that waited."""
-        requests = list(self._by_arrival)
-        for request in requests:
-            self._unqueue(list(request.order))
-        return requests
-
     def ahead(self, tokens: int) -> int:
         """Tokens that would be embedded before those of a new request of that many."""
         place = bisect_right(self._by_finish, self._shares.now + tokens, key=_finish)

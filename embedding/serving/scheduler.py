@@ -18,6 +18,7 @@ from embedding.serving.errors import EngineFailed, TextFailed
 from embedding.serving.observer import EngineError, Observer
 from embedding.serving.queue import Job, Queue, Request, up_to
 from embedding.serving.speed import Speed
+from embedding.telemetry.logs import raised_at
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class Scheduler:
     ) -> "asyncio.Future[_Outcome]":
         def ended(call: "asyncio.Future[_Outcome]") -> None:
             del self._calls[call]
-            if call.cancelled():  # the scheduler is closed
+            if call.cancelled() or not self._parallel:  # the scheduler is closed, and its jobs are given up
                 return
             try:
                 settle(call.result())
@@ -182,7 +183,7 @@ class Scheduler:
         kind = _kind(error)
         self._observer.engine_error(kind)
         logger.warning("the engine failed on a batch of %d texts, %d tokens: %s", len(batch), tokens, kind)
-        logger.debug("the engine's error: %s: %s", type(error).__name__, error)
+        logger.debug("the engine's error: %s", raised_at(error))
         if kind == "out_of_memory":
             self._limit, self._calls_since_full = max(1, min(self._limit, tokens) // 2), 0
         if len(batch) == 1:
@@ -199,6 +200,8 @@ class Scheduler:
                 self._failures = 0
                 memory = EngineFailed("there is not enough memory for one of the texts; send a shorter one")
                 self._give_up(job, memory if kind == "out_of_memory" else TextFailed([0]))
+            elif isinstance(outcome.error, TextError) and not isinstance(outcome.error, NotFinite):
+                self._give_up(job, TextFailed([0]))  # the model's vocabulary lacks the probe, which tells nothing
             else:
                 self._failures += 1
                 if self._failures == FAILURES_IN_A_ROW:

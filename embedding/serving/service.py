@@ -1,6 +1,5 @@
 """One engine shared by many callers: loaded in the background, watched, and stopped in order."""
 
-import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -13,8 +12,6 @@ from embedding.serving.errors import Draining, NotReady
 from embedding.serving.limits import Limits
 from embedding.serving.observer import Cause, Observer, Timings
 from embedding.serving.pipeline import Embeddings, Pipeline
-
-DRAIN_STEP = 0.01
 
 
 class Service:
@@ -34,7 +31,7 @@ class Service:
         self.observer = observer or Observer()
         self._load = load
         self._pipeline: Pipeline | None = None
-        self._draining = False
+        self._closed = False
 
     def start(self) -> None:
         """Load the engine in the background, unless that was begun before."""
@@ -50,17 +47,12 @@ class Service:
     @property
     def ready(self) -> bool:
         """Whether a request would be let in, if there is room."""
-        return self._pipeline is not None and not self._draining and self.live
+        return self._pipeline is not None and not self._closed and self.live
 
     @property
     def live(self) -> bool:
         """False once the engine hangs, or fails on all that it is asked: then only a new process can help."""
         return self._pipeline is None or self._pipeline.scheduler.live
-
-    @property
-    def draining(self) -> bool:
-        """Whether the service stops, and takes nothing new."""
-        return self._draining
 
     @property
     def info(self) -> EngineInfo:
@@ -105,7 +97,7 @@ class Service:
         """
         if self._pipeline is None:
             raise self._refusal("not_ready", NotReady("the model is loading"))
-        if self._draining:
+        if self._closed:
             raise self._refusal("draining", Draining("the service is stopping"))
         if self._pipeline.scheduler.hung:
             raise self._refusal("not_ready", NotReady("the model does not answer"))
@@ -113,18 +105,9 @@ class Service:
             return Embeddings(np.empty((0, self.info.dimension), np.float32), (), Timings(), 0)
         return await self._pipeline.embed(texts, task, prompt, truncate)
 
-    async def drain(self, grace: float | None = None) -> bool:
-        """Take nothing new, and wait until all that is under way is answered: whether it was within `grace` seconds."""
-        self._draining = True
-        now = asyncio.get_running_loop().time
-        end = now() + (grace if grace is not None else float("inf"))
-        while self.in_flight and now() < end:
-            await asyncio.sleep(DRAIN_STEP)
-        return not self.in_flight
-
     def close(self) -> None:
         """Drop what waits; an engine call under way ends by itself."""
-        self._draining = True
+        self._closed = True
         if self._pipeline:
             self._pipeline.close()
 

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import time
+import traceback
 
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -18,6 +19,12 @@ def configure_logging(level: str, log_format: str = "plain") -> None:
     stream.setFormatter(JsonFormatter() if log_format == "json" else plain)
     logging.basicConfig(level=logging.WARNING, handlers=[stream], force=True)
     logging.getLogger("embedding").setLevel(level)
+
+
+def raised_at(error: BaseException) -> str:
+    """An error's type and where it was raised, from the inside out; not its message, which may quote a text."""
+    frames = reversed(traceback.extract_tb(error.__traceback__))
+    return f"{type(error).__name__} at {' < '.join(f'{f.filename}:{f.lineno} {f.name}' for f in frames)}"
 
 
 class JsonFormatter(logging.Formatter):

@@ -19,7 +19,6 @@ import orjson
 from embedding.corpus import SHARDS, Job, Progress, Shard, ShardReport, describe, embed_corpus, open_source
 from embedding.corpus.local import local_map
 from embedding.model import Engine, load_engine
-from embedding.model.load import fetch_and_prepare
 from embedding.settings import CorpusSettings, Settings
 from tests.benchmarks.__main__ import machine
 from tests.benchmarks.engines import WORDS
@@ -38,7 +37,7 @@ def main() -> None:
     parser.add_argument("--precision", default="float32")
     options = parser.parse_args()
     settings = Settings.read(model_id=str(options.model), precision=options.precision)
-    engine, ready = load_engine(settings), fetch_and_prepare(settings)
+    engine = load_engine(settings)
     texts = list(_texts(options.documents, options.longest))
     made = f"{options.documents:,} documents of {SHORTEST} to {options.longest} words"
     print(f"{made}, {engine.info.model} in {engine.info.precision} on {machine()}")
@@ -49,7 +48,7 @@ def main() -> None:
             file = _write(part, Path(folder) / f"part{number}.jsonl")
             output = Path(folder) / f"part{number}"
             own = _rate(lambda part=part: _own(engine, part), len(part))
-            job = _rate(lambda file=file, output=output: _job(engine, ready, file, output), len(part))
+            job = _rate(lambda file=file, output=output: _job(engine, options.model.name, file, output), len(part))
             rates.append((own, job))
             print(f"  {len(part):,} documents: engine {own:,.1f} texts/s, job {job:,.1f} texts/s, {job / own:.3f}")
         ratio = median(job / own for own, job in rates)
@@ -80,12 +79,12 @@ def _own(engine: Engine, texts: list[str]) -> None:
         engine.embed(engine.tokenize(ordered[start : start + CALL_TEXTS], "document"))
 
 
-def _job(engine: Engine, ready: Path, file: Path, output: Path) -> None:
+def _job(engine: Engine, name: str, file: Path, output: Path) -> None:
     def map(job: Job, shards: Iterator[Shard]) -> Iterator[ShardReport]:
         return local_map(engine, job, shards, output / SHARDS)
 
     with Path(os.devnull).open("w") as nowhere:
-        model = describe(engine, ready.name, ready)
+        model = describe(engine, name)
         embed_corpus(open_source(str(file)), output, CorpusSettings.read(), model, map, progress=Progress(nowhere))
 
 

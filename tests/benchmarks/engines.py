@@ -10,7 +10,6 @@ import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from embedding.model import Engine
-from embedding.model.fetch.manifest import read_manifest
 from embedding.model.load import fetch_and_prepare, load_engine
 from embedding.settings import Settings
 from tests.benchmarks.table import Row
@@ -74,7 +73,8 @@ def fidelity_rows(model: Path) -> list[Row]:
 
 
 def precisions(model: Path) -> list[str]:
-    return read_manifest(fetch_and_prepare(Settings.read(model_id=str(model)))).precisions
+    manifest = fetch_and_prepare(Settings.read(model_id=str(model))).manifest
+    return manifest.precisions if manifest else []
 
 
 def _engine(model: Path, precision: str) -> Engine:

@@ -136,7 +136,7 @@ async def _answers(port: int) -> bool:
 
 
 def serve_line(model: Path, engine: str, precision: str) -> str:
-    folder = model if engine == "torch" else fetch_and_prepare(Settings.read(model_id=str(model)))
+    folder = model if engine == "torch" else fetch_and_prepare(Settings.read(model_id=str(model))).folder
     options = f"auth_token={TOKEN} ENGINE={engine} PRECISION={precision} LOG_LEVEL=WARNING"
     python, quoted = shlex.quote(sys.executable), shlex.quote(str(folder))
     return f"env {options} {python} -m embedding --host 127.0.0.1 --port {{port}} --model {quoted}"

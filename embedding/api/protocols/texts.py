@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
+from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request
@@ -71,6 +72,12 @@ def check_texts(texts: Sequence[str], named: Any, limit: int) -> None:
     for index, text in enumerate(texts):
         if not text.strip():
             raise InvalidInput(named(index), "text_blank", "must not be blank")
+
+
+def model_headers(request: Request) -> Mapping[str, str]:
+    """The model that made the vectors, as /info names it, percent-encoded: no index should be fed by two."""
+    info = request.app.state.service.info
+    return {"X-Model-Id": quote(info.model, safe=""), "X-Model-Revision": quote(info.revision or "", safe="")}
 
 
 def truncation_headers(result: Embeddings) -> Mapping[str, str]:

@@ -21,12 +21,18 @@ from embedding.model.fetch.cache import cache_folder
 from embedding.model.fetch.manifest import sha256
 from embedding.model.fetch.weights import NEEDED, UNNEEDED
 
+COMMIT = re.compile("[0-9a-f]{40}")
 BLOB = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 # A file that changed so lately may change again within the tick of its file system's clock.
 SETTLED_NS = 2_000_000_000
 
 Stamp = list[int]
 """Size, modification time, change time (both in nanoseconds) and inode of a file."""
+
+
+def snapshot_commit(folder: Path) -> str | None:
+    """The commit of a snapshot, by which the hub's cache names its folder; None for a folder of the user's."""
+    return folder.name if COMMIT.fullmatch(folder.name) else None
 
 
 def content_digest(folder: Path) -> str:

@@ -16,6 +16,7 @@ PRECISIONS = ("int8", EXACT)
 MANIFEST = "manifest.json"
 MODULES = "modules.json"
 TOKENIZER = "tokenizer.json"
+TOOLS = ("onnx", "onnxruntime", "tokenizers", "numpy", "sentence-transformers", "transformers", "torch")
 MEND = "Prepare the model again, into this folder or another."
 
 
@@ -122,22 +123,24 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 
 def verify(folder: Path) -> None:
     """Raise InvalidArtifact where a file isn't the one that was prepared; reads every byte."""
-    files = read_manifest(folder).files
-    if wrong := [name for name, file in files.items() if sha256(folder / name) != file.sha256]:
-        raise InvalidArtifact(f"{folder}: {', '.join(wrong)} changed since it was prepared. {MEND}")
+    _check_digests(folder, {name: file.sha256 for name, file in read_manifest(folder).files.items()})
 
 
 def prepared_files(folder: Path) -> set[str]:
-    """The names of all files of a prepared model, of this format or an older one, that is whole.
+    """The names of all files of a whole prepared model, of this format or an older one; reads every byte.
 
     Raises InvalidArtifact where the folder is none, or is not whole.
     """
     fields = _read(folder)
+    if fields["format"] > FORMAT:
+        raise InvalidArtifact(f"{folder} has format {fields['format']}, which is newer than this version's {FORMAT}.")
     if fields["format"] == FORMAT:
         verify(folder)
-    elif fields["format"] > FORMAT:
-        raise InvalidArtifact(f"it has format {fields['format']}, and this version knows {FORMAT} and older ones")
-    _check_sizes(folder, dict.fromkeys(fields["files"]))
+    else:
+        # An older format has no sizes, and its digests are of these names.
+        digests = {name: str(file) for name, file in fields["files"].items()}
+        _check_sizes(folder, dict.fromkeys(digests))
+        _check_digests(folder, digests)
     return {*fields["files"], MANIFEST}
 
 
@@ -176,3 +179,13 @@ def _check_sizes(folder: Path, sizes: Mapping[str, int | None]) -> None:
     ]
     if wrong:
         raise InvalidArtifact(f"{folder} is not as it was prepared: {', '.join(wrong)}. {MEND}")
+
+
+def _check_digests(folder: Path, digests: Mapping[str, str]) -> None:
+    """Raise InvalidArtifact unless the files of these names have these contents."""
+    try:
+        wrong = [name for name, digest in digests.items() if sha256(folder / name) != digest]
+    except OSError as error:
+        raise InvalidArtifact(f"{folder} can't be read: {error.strerror}.") from None
+    if wrong:
+        raise InvalidArtifact(f"{folder}: {', '.join(wrong)} changed since it was prepared. {MEND}")

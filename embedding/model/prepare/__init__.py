@@ -55,6 +55,6 @@ Inputs with a lower bound. GELU gives -0.17 or more. Shifted by that, x needs no
 fit; the shift's part of the product is constant and goes into the bias.
 """
 
-from embedding.model.prepare.prepare import prepare, print_progress
+from embedding.model.prepare.prepare import prepare, print_progress, refuse_to_replace
 
-__all__ = ["prepare", "print_progress"]
+__all__ = ["prepare", "print_progress", "refuse_to_replace"]

@@ -19,6 +19,7 @@ def check(config: Any) -> None:
     positions = getattr(config, "position_embedding_type", "absolute")
     require(positions == "absolute", f"position_embedding_type {positions}")
     require(not getattr(config, "is_decoder", False), "BERT as a decoder (is_decoder)")
+    require(not getattr(config, "is_causal", False), "BERT with causal attention (is_causal)")
 
 
 def embedding_table(checkpoint: Checkpoint) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Writes the artifact: graphs, embedding table, tokenizer, manifest; whole or not at all."""
 
-import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -14,15 +13,18 @@ import numpy as np
 from embedding.atomic import whole_folder
 from embedding.model.engine import Task
 from embedding.model.errors import InvalidArtifact, ModelUnavailable, UnsupportedModel
-from embedding.model.fetch.content import content_digest
+from embedding.model.fetch.content import content_digest, snapshot_commit
 from embedding.model.fetch.manifest import (
     FORMAT,
     MANIFEST,
+    MEND,
     PRECISIONS,
     TOKENIZER,
+    TOOLS,
     Fidelity,
     Manifest,
     describe_file,
+    is_prepared,
     prepared_files,
     write_manifest,
 )
@@ -45,8 +47,6 @@ if TYPE_CHECKING:
 
 # Tokens of the longest text that is compared: more take the reference minutes, and more memory than there may be.
 LONG_TEXT = 2048
-COMMIT = re.compile("[0-9a-f]{40}")  # what the hub's cache names a snapshot's folder by
-TOOLS = ("onnx", "onnxruntime", "tokenizers", "numpy", "sentence-transformers", "transformers", "torch")
 
 
 def print_progress(step: str, fraction: float | None) -> None:
@@ -74,10 +74,12 @@ def prepare(
     full. Then, or when interrupted, `output` is as it was.
     """
     output = output.parent.resolve() / output.name
-    with whole_folder(output, partial(_refuse_to_replace, output, source.resolve())) as folder:
-        commit = source.name if COMMIT.fullmatch(source.name) else revision
+    with whole_folder(output, partial(refuse_to_replace, output, source)) as folder:
+        commit = snapshot_commit(source) or revision
         wanted = [precision] if precision in PRECISIONS else PRECISIONS
         report("loading the model", 0.0)
+        if is_prepared(source):
+            raise ModelUnavailable(f"{source} is prepared already. Name the model that it was made of.")
         content = content_digest(source)
         model = _load(source)
         try:
@@ -87,12 +89,14 @@ def prepare(
             tokenizers = load_tokenizers(folder, manifest)
             check_tokens(model, tokenizers)
             _write_graphs(folder, checkpoint, tokenizers, wanted, report)
-        except (KeyError, AttributeError, FileNotFoundError) as error:
+        except (KeyError, AttributeError) as error:
             raise UnsupportedModel(f"the model lacks what the onnx engine looks for: {error!r}") from error
         texts = fidelity.alternating(fidelity.sentences()[1]) + _long_texts(tokenizers)
         report(f"reference: {len(texts)} texts by SentenceTransformer", 0.6)
         expected = fidelity.reference_vectors(model, texts)
         manifest = _check(folder, manifest, texts, expected, wanted, report)
+        if content_digest(source) != content:
+            raise ModelUnavailable(f"{source} changed while it was prepared. Try again once it is whole.")
         write_manifest(manifest, folder)
     return manifest
 
@@ -114,24 +118,33 @@ def _long_texts(tokenizers: Mapping[Task, Tokenizer]) -> list[fidelity.TaskText]
     return list(texts.values())
 
 
-def _refuse_to_replace(output: Path, source: Path) -> None:
-    """Raise ModelUnavailable where `output` is something that is not ours to delete."""
-    if source.is_relative_to(output):
-        raise ModelUnavailable(f"{output} holds the model itself. Choose another --output.")
-    if output.is_symlink() or (output.exists() and not output.is_dir()):
-        raise ModelUnavailable(f"{output} exists and is no folder. Choose another --output.")
-    there = {path.name for path in output.iterdir()} if output.exists() else set()
+def refuse_to_replace(output: Path, source: Path | None = None) -> None:
+    """Raise ModelUnavailable unless `output` is free, an empty folder, or a whole prepared model and nothing else.
+
+    The prepared model may be of an older format. One of a newer format is not replaced: this version can't read it.
+    """
+    another = "Choose another --output"
+    if output.is_symlink():
+        raise ModelUnavailable(f"{output} is a link. {another}, or name the folder that it leads to.")
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise ModelUnavailable(f"{output} exists and is no folder. {another}.")
+    if source is not None and any(output.samefile(path) for path in (source.resolve(), *source.resolve().parents)):
+        raise ModelUnavailable(f"{output} holds the model itself. {another}.")
+    if output.is_mount():
+        raise ModelUnavailable(f"{output} is where a disk is mounted, which nothing can replace. {another}, inside it.")
+    there = {path.name for path in output.iterdir()} - {".DS_Store"}  # which macOS puts into any folder
     if not there:
         return
     try:
         ours = prepared_files(output)
     except InvalidArtifact as error:
-        raise ModelUnavailable(f"{output} is not replaced: {error} Choose another --output, or move it away.") from None
+        reason = str(error).removesuffix(MEND).strip()
+        raise ModelUnavailable(f"{output} is not replaced: {reason} {another}, or move that folder away.") from None
     if foreign := sorted(there - ours):
         held = ", ".join(foreign[:5])
-        raise ModelUnavailable(
-            f"{output} is not replaced: it also holds {held}. Choose another --output, or move them."
-        )
+        raise ModelUnavailable(f"{output} is not replaced: it also holds {held}. {another}, or move them away.")
 
 
 def _write_tokenizer(
