@@ -20,7 +20,7 @@ from embedding.corpus import (
     Summary,
     describe,
     embed_corpus,
-    open_source,
+    open_input,
 )
 from embedding.corpus.local import local_map
 from embedding.model import Engine
@@ -56,9 +56,8 @@ class Corpus:
         **options: Any,
     ) -> Summary:
         return embed_corpus(
-            open_source(str(address)),
+            open_input(str(address), output, CorpusSettings.read(**options)),
             output,
-            CorpusSettings.read(**options),
             self.model,
             map or self.map(output),
             progress=progress or Progress(io.StringIO()),

@@ -20,8 +20,8 @@ SHARD = 4000
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rows: list[object] = [{"id": n, "text": text} for n, text in enumerate(made_texts(400, longest=30))]
-    rows[3] = {"id": 3, "text": ""}
+    rows: list[object] = [{"id": f"n{n}", "text": text} for n, text in enumerate(made_texts(400, longest=30))]
+    rows[3] = {"id": "n3", "text": ""}
     return write_jsonl(tmp_path_factory.mktemp("source") / "corpus.jsonl", rows)
 
 
@@ -187,7 +187,7 @@ def test_another_job_into_the_same_folder_is_refused(
 
 
 def test_another_input_into_the_same_folder_is_refused(corpus: Corpus, source: Path, tmp_path: Path) -> None:
-    other = write_jsonl(tmp_path / "other.jsonl", [{"id": 1, "text": "granite"}])
+    other = write_jsonl(tmp_path / "other.jsonl", [{"id": "n1", "text": "granite"}])
     corpus.embed(source, tmp_path / "out")
 
     with pytest.raises(CorpusError, match=r"input 'corpus\.jsonl', not 'other\.jsonl'"):
@@ -198,7 +198,7 @@ def test_another_input_of_the_same_name_is_refused_and_nothing_is_removed(
     corpus: Corpus, source: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "test").mkdir()
-    other = write_jsonl(tmp_path / "test/corpus.jsonl", [{"id": 1, "text": "granite"}])
+    other = write_jsonl(tmp_path / "test/corpus.jsonl", [{"id": "n1", "text": "granite"}])
     corpus.embed(source, tmp_path / "out")
     before = contents(tmp_path / "out")
 
@@ -207,7 +207,7 @@ def test_another_input_of_the_same_name_is_refused_and_nothing_is_removed(
 
     assert contents(tmp_path / "out") == before
     assert corpus.embed(other, tmp_path / "out", replace=True).documents == 1
-    assert table(tmp_path / "out")["id"].to_pylist() == ["1"]
+    assert table(tmp_path / "out")["id"].to_pylist() == ["n1"]
 
 
 def test_a_folder_of_other_things_is_left_alone(corpus: Corpus, source: Path, tmp_path: Path) -> None:

@@ -75,6 +75,13 @@ class Status:
         driver = (time.monotonic() - self._start) * self.driver_dollars
         return f"{words}, about ${3600 * hours * self.worker_dollars + driver:,.2f} so far at list prices"
 
+    def price(self, seconds: float, containers: int) -> str:
+        """What so many seconds of work would cost on so many containers at once, in words."""
+        if self.worker_dollars is None:
+            return "at a price that is not known here"
+        dollars = seconds * (self.worker_dollars + self.driver_dollars / containers)
+        return f"about ${dollars:,.2f} at list prices, start-up not counted"
+
     def say(self, line: str) -> None:
         """Write the line, if it is time to."""
         now = time.monotonic()
@@ -139,12 +146,9 @@ def publish(folder: Path, to: str, bucket: Path | None, token: str | None) -> st
             _copy(file, bucket / to.removeprefix(BUCKET) / file.relative_to(folder)) for file in _files(folder)
         )
         return f"{copied} files copied to {to}."
-    from huggingface_hub import HfApi
+    from embedding.corpus.write.hub import push
 
-    name, hub = to.removeprefix(HUB), HfApi(token=token)
-    hub.create_repo(name, repo_type="dataset", private=True, exist_ok=True)
-    hub.upload_folder(repo_id=name, repo_type="dataset", folder_path=folder, commit_message="Vectors")
-    return f"Pushed to {to}."
+    return push(folder, to, token)
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -1,19 +1,19 @@
-"""Cuts a stream of documents into shards of like lengths, the same ones every time."""
+"""Cuts a stream of documents into shards, in the order of their rows."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import orjson
 
 from embedding.corpus.job import Job
-from embedding.corpus.rows import Document
+from embedding.corpus.read.rows import Document
 
-# Documents are sorted by length within so many shards, so what is held does not grow with the input.
-WINDOW_SHARDS = 16
 MAX_DOCUMENTS = 8192
 # What a document weighs beside its characters.
 OVERHEAD = 64
+# A shard that is there keeps its place though its documents have grown, up to so many times the size of a new one.
+MOST_GROWTH = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,37 +39,28 @@ def weight(document: Document) -> int:
     return len(document.text) + len(document.title) + OVERHEAD
 
 
-def plan(documents: Iterable[Document], job: Job) -> Iterator[Shard]:
-    """The shards of a job."""
+def plan(documents: Iterable[Document], job: Job, there: Mapping[int, int]) -> Iterator[Shard]:
+    """The shards of a job: consecutive documents, as many as make `shard_chars`.
+
+    `there` tells where shards that were made before end, by where they begin, in rows. A new one keeps to them: what is
+    appended comes into shards of its own, and what changed makes one shard anew, not all that follow.
+    """
     fingerprint = job.fingerprint.encode()
-    shards = 0
-    for window in _windows(documents, WINDOW_SHARDS * job.shard_chars):
-        for group in _groups(sorted(window, key=weight), job.shard_chars):
-            ordered = tuple(sorted(group, key=lambda document: document.row))
-            yield Shard(shards, ordered, _digest(fingerprint, ordered))
-            shards += 1
+    for index, group in enumerate(_groups(documents, job.shard_chars, there)):
+        yield Shard(index, tuple(group), _digest(fingerprint, group))
 
 
-def _windows(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
-    window: list[Document] = []
-    held = 0
-    for document in documents:
-        window.append(document)
-        held += weight(document)
-        if held >= size:
-            yield window
-            window, held = [], 0
-    if window:
-        yield window
-
-
-def _groups(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
+def _groups(documents: Iterable[Document], size: int, there: Mapping[int, int]) -> Iterator[list[Document]]:
     group: list[Document] = []
-    held = 0
+    held, last, most = 0, None, size
     for document in documents:
-        if group and (held + weight(document) > size or len(group) == MAX_DOCUMENTS):
+        full = held + weight(document) > most or len(group) == MAX_DOCUMENTS
+        if group and (full or (last is not None and document.row > last)):
             yield group
             group, held = [], 0
+        if not group:
+            last = there.get(document.row)
+            most = size if last is None else MOST_GROWTH * size
         group.append(document)
         held += weight(document)
     if group:
@@ -79,5 +70,6 @@ def _groups(documents: Iterable[Document], size: int) -> Iterator[list[Document]
 def _digest(fingerprint: bytes, documents: Iterable[Document]) -> str:
     digest = hashlib.blake2b(fingerprint, digest_size=8)
     for document in documents:
-        digest.update(orjson.dumps([document.row, document.id, document.title, document.text]))
+        told = [document.row, document.id, document.title, document.text, document.kept]
+        digest.update(orjson.dumps(told))
     return digest.hexdigest()

@@ -26,7 +26,8 @@ class Columns:
     text: str | None
     title: str | None = None
     id: str | None = None
-    integer_ids: bool = True
+    integer_ids: bool | None = True
+    """Whether all ids are integers; None while that is not known."""
     keep: tuple[tuple[str, str], ...] = ()
     """Columns that are carried into the output, each with the type that it has there."""
 
@@ -156,7 +157,9 @@ def _choice(kinds: Mapping[str, Kinds]) -> str:
 
 def _listed_columns(kinds: Mapping[str, Kinds]) -> str:
     columns = [name for name in kinds if not _is_field(name, kinds)]
-    hint = "" if UNTYPED not in frozenset().union(*kinds.values()) else " (from the first line; --no-header: it has none)"
+    hint = (
+        "" if UNTYPED not in frozenset().union(*kinds.values()) else " (from the first line; --no-header: it has none)"
+    )
     return _listed(columns) + hint
 
 

@@ -49,7 +49,9 @@ class Reading:
             except LookupError:
                 known = False
             if not known:
-                raise CorpusError(f"ENCODING: '{self.encoding}' is no known encoding. Known are utf-8, utf-16, cp1252 …")
+                raise CorpusError(
+                    f"ENCODING: '{self.encoding}' is no known encoding. Known are utf-8, utf-16, cp1252 …"
+                )
 
 
 @dataclass(eq=False)
@@ -219,8 +221,8 @@ def check_encoding(file: File) -> None:
     western = all(byte < 0x80 or byte >= 0xC0 or byte in b"\x85\x91\x92\x93\x94\x96\x97\xa0" for byte in file.foreign)
     guess = "cp1252" if western or best is None else best.encoding.replace("_", "-")
     raise CorpusError(
-        f"{file.name}, line {file.foreign_line}: a byte that is not UTF-8. If the file is in another encoding, name it: "
-        f"--encoding {guess}, perhaps. If only such rows are damaged, reject those: --encoding utf-8."
+        f"{file.name}, line {file.foreign_line}: a byte that is not UTF-8. If the file is in another encoding, name "
+        f"it: --encoding {guess}, perhaps. If only such rows are damaged, reject those: --encoding utf-8."
     )
 
 

@@ -20,6 +20,8 @@ NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", 
 HEAD_LINES = 200
 HEAD_CHARACTERS = 1 << 18
 DOUBLE, NONE = "double", "none"
+# So many delimiters stand where a row would have them by no chance.
+UNLIKELY = 6
 SHAPE = re.compile(r"\d+|[^\W\d_]+")
 
 
@@ -38,8 +40,9 @@ class Dialect:
         """The fields of each row. Raises csv.Error where a quote is out of place."""
         if not self.delimiter:
             return ([line.rstrip("\r\n")] if line.strip() else [] for line in lines)
-        quoting = csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE
-        return csv.reader(lines, delimiter=self.delimiter, quoting=quoting, strict=True)
+        if self.quoted:
+            return csv.reader(lines, delimiter=self.delimiter, strict=True)
+        return csv.reader(lines, delimiter=self.delimiter, quoting=csv.QUOTE_NONE, strict=True)
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def records(file: File, names: Sequence[str]) -> Iterator[Record]:
         if twice := [name for name in names if header.count(name) > 1]:
             raise CorpusError(f"{file.name} has several columns '{twice[0]}'. Give them names of their own.")
         for line, fields in rows.records:
-            fault = "" if len(fields) == len(header) else f"{len(fields)} fields, not {len(header)}"
+            fault = "" if len(fields) == len(header) else f"{_fields(len(fields))}, not {len(header)}"
             yield Record(line, dict(zip(header, fields, strict=False)), fault)
 
 
@@ -202,31 +205,42 @@ def _records(file: File, dialect: Dialect, lines: Iterator[str], skipped: int) -
             raise _misplaced(file, line, str(error)) from None
         if len(held) > 1 and file.reading.quote is None and _swallowed(held, dialect, len(fields)):
             raise CorpusError(
-                f"{file.name}, line {line}: a quote that opens here closes in line {line + len(held) - 1}, and each line "
-                "between looks like a row. Where the file has no quotes: --quote none. Where this is one text: "
-                "--quote double."
+                f"{file.name}, line {line}: a quote that opens here closes in line {line + len(held) - 1}, and "
+                "each line between looks like a row. Where the file has no quotes: --quote none. "
+                "Where this is one text: --quote double."
             )
         if fields:
             yield line, fields
         line += len(held)
 
 
+def _fields(count: int) -> str:
+    return "1 field" if count == 1 else f"{count} fields"
+
+
 def _misplaced(file: File, line: int, error: str) -> CorpusError:
     if "field larger" in error:
         return CorpusError(f"{file.name}, line {line}: a field longer than {MAX_CHARACTERS:,} characters.")
     return CorpusError(
-        f"{file.name}, line {line}: a quote in the row that begins here is never closed, or closed before the end of its "
-        "field. Mend it, or where the file has no quotes: --quote none."
+        f"{file.name}, line {line}: a quote in the row that begins here is never closed, or closed before the end of "
+        "its field. Mend it, or where the file has no quotes: --quote none."
     )
 
 
 def _swallowed(lines: list[str], dialect: Dialect, count: int) -> bool:
     """Whether each line of a quoted field that goes over several looks like a row of its own.
 
-    That is: it has the row's number of fields, and its first field has the shape of the row's first, as ids have.
+    That is: it has the row's number of fields, which no text has by chance in many lines, or its first or
+    its last field has the same shape in all of them, as ids and labels have.
     """
     rows = [line.rstrip("\r\n").split(dialect.delimiter) for line in lines]
     if count < 2 or any(len(row) != count for row in rows):
         return False
-    shapes = {SHAPE.sub(lambda found: "0" if found[0][0].isdigit() else "a", row[0].strip('"')) for row in rows}
-    return len(shapes) == 1 and not any(" " in shape for shape in shapes)
+    if (len(lines) - 1) * (count - 1) >= UNLIKELY:
+        return True
+    first, last = ({_shape(row[place]) for row in rows} for place in (0, -1))
+    return any(len(shapes) == 1 and "" not in shapes and " " not in next(iter(shapes)) for shapes in (first, last))
+
+
+def _shape(field: str) -> str:
+    return SHAPE.sub(lambda found: "0" if found[0][0].isdigit() else "a", field.strip('"'))

@@ -23,6 +23,8 @@ class Format:
     kinds: Callable[[File], Mapping[str, Kinds]]
     records: Callable[[File, Sequence[str]], Iterator[Record]]
     has_columns: bool = True
+    typed: bool = False
+    """Whether a schema says what its columns hold, for all rows."""
 
 
 def _text_kinds(_file: File) -> dict[str, Kinds]:
@@ -56,9 +58,9 @@ def _whole_kinds(_file: File) -> dict[str, Kinds]:
 
 
 FORMATS = {
-    "parquet": Format("Parquet", tables.parquet_kinds, tables.parquet_records),
-    "arrow": Format("Arrow", tables.arrow_kinds, tables.arrow_records),
-    "lance": Format("Lance", lance.kinds, lance.records),
+    "parquet": Format("Parquet", tables.parquet_kinds, tables.parquet_records, typed=True),
+    "arrow": Format("Arrow", tables.arrow_kinds, tables.arrow_records, typed=True),
+    "lance": Format("Lance", lance.kinds, lance.records, typed=True),
     "jsonl": Format("JSONL", json_records.kinds, json_records.records),
     "json": Format("JSON", json_records.kinds, json_records.records),
     "csv": Format("CSV", delimited.kinds, delimited.records),

@@ -24,7 +24,8 @@ def kinds(file: File) -> dict[str, Kinds]:
     seen: dict[str, set[str]] = {}
     first: Record | None = None
     rows = 0
-    for rows, record in enumerate(islice(records(file, ()), HEAD_ROWS), start=1):
+    for record in islice(records(file, ()), HEAD_ROWS):
+        rows += 1
         if record.values is not None:
             add_kinds(seen, record.values)
         else:

@@ -65,19 +65,17 @@ def kind(value: Any) -> str:
         case bool():
             return BOOLEAN
         case int():
-            return INTEGER
+            return INTEGER if -(2**63) <= value < 2**63 else TEXT
         case float():
-            return INTEGER if value.is_integer() else "" if value != value else NUMBER
+            return "" if value != value else NUMBER
         case str():
             return TEXT
         case bytes():
             return BINARY
         case list():
             return TEXTS if all(isinstance(item, str) for item in value) else LIST
-        case {**fields} if len(fields) == 1 and (found := EXTENDED.get(next(iter(fields)))):
-            return found
         case Mapping():
-            return OBJECT
+            return EXTENDED.get(next(iter(value)), OBJECT) if len(value) == 1 else OBJECT
     return type(value).__name__
 
 
