@@ -49,14 +49,14 @@ class Corpus:
 
     def embed(
         self,
-        address: Path | str,
+        address: Path | str | list[str],
         output: Path,
         map: Map | None = None,
         progress: Progress | None = None,
         **options: Any,
     ) -> Summary:
         return embed_corpus(
-            open_input(str(address), output, CorpusSettings.read(**options)),
+            open_input(address if isinstance(address, list) else str(address), output, CorpusSettings.read(**options)),
             output,
             self.model,
             map or self.map(output),

@@ -3,7 +3,7 @@
 import os
 import sys
 import tempfile
-from dataclasses import replace
+from contextlib import ExitStack
 from typing import BinaryIO, cast
 
 from embedding.corpus.errors import CorpusError
@@ -17,26 +17,32 @@ COMPRESSED = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst", b"BZh": ".bz2", b
 
 def standard_input(reading: Reading) -> File:
     """What comes in by standard input, in a temporary file, since it is read more than once."""
-    copy = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115  # it ends with the process
-    size = 0
-    while block := sys.stdin.buffer.read(BUFFER):
-        size += copy.write(block)
-    system = _Copy(copy)
-    head = system.open("").read(8)
+    with ExitStack() as stack:
+        copy = cast("BinaryIO", stack.enter_context(tempfile.TemporaryFile()))
+        size = 0
+        while block := sys.stdin.buffer.read(BUFFER):
+            size += copy.write(block)
+        if size == 0:
+            raise CorpusError("nothing came in by standard input.")
+        name = _telling_name(_Copy(copy), reading)
+        stack.pop_all()  # it is closed when the process ends
+    return File(_Copy(copy), "", "standard input", size, reading, named_as=name)
+
+
+def _telling_name(copy: "_Copy", reading: Reading) -> str:
+    """A name that says what the copy's content is. Raises CorpusError where that can't be told."""
+    with copy.open("") as content:
+        head = content.read(8)
     compression = next((ending for start, ending in COMPRESSED.items() if head.startswith(start)), "")
-    file = File(system, "", "standard input", size, reading, named_as=f"stdin{compression}")
+    if reading.input_format:
+        return f"stdin.{reading.input_format}{compression}"
+    file = File(copy, "", "standard input", 0, reading, named_as=f"stdin{compression}")
     with explained(file.name), file.open() as content:
         head = content.read(BUFFER).removeprefix(b"\xef\xbb\xbf").lstrip()
-    ending = (
-        f".{reading.input_format}"
-        if reading.input_format
-        else next((ending for start, ending in HEADS.items() if head.startswith(start)), None)
-    )
-    if size == 0:
-        raise CorpusError("nothing came in by standard input.")
+    ending = next((ending for start, ending in HEADS.items() if head.startswith(start)), None)
     if ending is None:
         raise CorpusError(f"the format of standard input can't be told. Name it: --input-format {'|'.join(FORMATS)}.")
-    return replace(file, named_as=f"stdin{ending}{compression}")
+    return f"stdin{ending}{compression}"
 
 
 class _Copy:
@@ -48,3 +54,6 @@ class _Copy:
     def open(self, _path: str, _mode: str = "rb") -> BinaryIO:
         self._file.seek(0)
         return os.fdopen(os.dup(self._file.fileno()), "rb")
+
+    def close(self) -> None:
+        self._file.close()
