@@ -16,7 +16,7 @@ from embedding.corpus.cut.windows import titled
 from embedding.corpus.read.columns import choose
 from embedding.model.errors import NotFinite, NoTokens, TextError
 from embedding.settings import CorpusSettings
-from tests.corpora import Corpus, made_texts, manifest, matrix, rejects, table, write_jsonl
+from tests.corpora import Corpus, WordEngine, arxiv_rows, made_texts, manifest, matrix, rejects, table, write_jsonl
 from tests.tiny_gemma import DIMENSION, MAX_TOKENS
 
 TEXTS = ["a lattice", 'quoted "words", and\na second line', "Übergrößenträger 量子 🙂", *made_texts(20)]
@@ -404,3 +404,21 @@ def test_an_input_that_is_not_there_or_mixed_is_an_error(tmp_path: Path) -> None
         looked_at(tmp_path / "missing.parquet")
     with pytest.raises(CorpusError, match="several kinds"):
         looked_at(tmp_path)
+
+
+def test_rows_as_arxiv_has_them_come_out_whole_and_counted(tmp_path: Path) -> None:
+    rows = list(arxiv_rows(2_000))
+    rows[7]["abstract"], rows[9]["abstract"] = None, "  "
+    rows[8] |= {"abstract": None, "title": ""}
+    source = write_jsonl(tmp_path / "arxiv-metadata-oai-snapshot.json", rows)
+
+    summary = Corpus(WordEngine(), Path("words")).embed(source, tmp_path / "out", keep="authors,versions,update_date")
+
+    assert (summary.rows, summary.documents, summary.rejects) == (2_000, 1_999, 1)
+    assert not summary.is_poor
+    (reject,) = rejects(tmp_path / "out")
+    assert (reject["line"], reject["reason"]) == (9, "no text")
+    found = pq.read_table(tmp_path / "out/shards")
+    assert found["row"].to_pylist() == [row for row in range(2_000) if row != 8]
+    assert found["id"].to_pylist() == [row["id"] for row in rows if row is not rows[8]]
+    assert json.loads(found["versions"][0].as_py()) == rows[0]["versions"]

@@ -1,6 +1,7 @@
 """The local home of `embed`: this machine's engine, what a signal does, and where finished files go."""
 
 import io
+import logging
 import os
 import signal
 import sys
@@ -38,6 +39,7 @@ def embed(settings: Settings, corpus: CorpusSettings, addresses: Sequence[str], 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of columns and files may be anything
+    logging.raiseExceptions = False  # the log may go where nobody reads it any more, as behind `| head`
     check_destination(corpus, settings.hub_token)
     input = open_and_describe(addresses, output, corpus, settings.hub_token)
     name = "demo" if settings.demo else settings.model_id

@@ -1,6 +1,7 @@
 """A LanceDB table of finished vectors, ready to search."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
@@ -28,6 +29,7 @@ def write_table(output: Path, database: Path, *, index: bool) -> str:
 
     Vectors in int8 are multiplied by their scales. A table that has the same shards is left as it is.
     """
+    os.environ.setdefault("LANCE_LOG", "error")  # it warns of every new table that it is not there yet
     import lancedb
 
     shards = sorted((output / "shards").glob("*.parquet"))
