@@ -172,7 +172,9 @@ class CorpusSettings(Options):
         default="float32", description="numbers in the files: float32, float16, or int8 with a scale a vector"
     )
     shard_chars: int = Field(default=1_000_000, ge=1, description="characters of text in one file of vectors, about")
-    replace: bool = Field(default=False, description="make all files anew where none is of the input as it is now")
+    replace: bool = Field(
+        default=False, description="delete files of vectors that are of the input no more, even all of them"
+    )
     to: str | None = Field(
         default=None, description="lance: a LanceDB table as well; or hf://datasets/OWNER/NAME, to push the files there"
     )

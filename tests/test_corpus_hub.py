@@ -1,6 +1,11 @@
 """A dataset of the hub as the input of `embed`, read as its user names it, with a token and without."""
 
+import base64
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -8,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.cli import run
-from tests.corpora import Corpus, made_texts, matrix, table
-from tests.fake_hub import DATASET, Fault, fake_hub
+from tests.corpora import Corpus, contents, made_texts, matrix, table, write_jsonl
+from tests.fake_hub import COMMIT, DATASET, Fault, fake_hub
 
 TOKEN = "hf_good"
 TEXTS = made_texts(30)
@@ -95,3 +100,67 @@ def test_without_a_network_it_ends_with_one_line(tmp_path: Path) -> None:
     assert "could not be fetched (ConnectError): check the network" in away.stderr
     assert "HF_HUB_OFFLINE is set" in offline.stderr
     assert not list(tmp_path.iterdir())
+
+
+class Taking(BaseHTTPRequestHandler):
+    """A hub that takes what is pushed to a dataset: `taken` holds the files by name, as they were last sent."""
+
+    taken: dict[str, bytes]
+    asked: list[Any]
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.respond(200 if self.path.rpartition("/")[2] in self.taken else 404, {})
+
+    def do_GET(self) -> None:
+        self.respond(200, {"id": "me/papers", "sha": COMMIT, "siblings": [], "private": True, "gated": False})
+
+    def do_POST(self) -> None:
+        lines = self.rfile.read(int(self.headers["Content-Length"])).splitlines()
+        body = [json.loads(line) for line in lines]
+        self.asked.append((self.path, self.headers["Authorization"]))
+        if self.path.endswith("/preupload/main"):
+            files = [
+                {"path": each["path"], "uploadMode": "regular", "shouldIgnore": False} for each in body[0]["files"]
+            ]
+            self.respond(200, {"files": files})
+            return
+        for each in body:
+            if each.get("key") == "file":
+                self.taken[each["value"]["path"]] = base64.b64decode(each["value"]["content"])
+        url = f"http://{self.headers['Host']}/datasets/me/papers"
+        self.respond(200, {"url": url, "commitUrl": f"{url}/commit/{COMMIT}", "commitOid": COMMIT, "success": True})
+
+    def respond(self, status: int, value: object) -> None:
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", '"0"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def test_the_files_are_pushed_to_a_dataset_that_readers_find_them_in(prepared_gemma: Path, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "a.jsonl", [{"text": text} for text in TEXTS])
+    handler = type("Handler", (Taking,), {"taken": {}, "asked": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    arguments = ["--output", str(tmp_path / "out"), "--model", str(prepared_gemma), "--to", "hf://datasets/me/papers"]
+
+    url = f"http://127.0.0.1:{server.server_port}"
+    done = run("embed", str(source), *arguments, HF_ENDPOINT=url, HF_TOKEN=TOKEN)
+    server.shutdown()
+    server.server_close()
+
+    assert done.returncode == 0, done.stderr
+    assert "Pushed to hf://datasets/me/papers." in done.stdout
+    card = handler.taken.pop("README.md")
+    assert b"data_files: shards/*.parquet" in card
+    assert handler.taken == contents(tmp_path / "out")
+    assert {token for _, token in handler.asked} == {f"Bearer {TOKEN}"}

@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 import uuid
-from pathlib import Path
 
 import modal
 import numpy as np
@@ -211,7 +210,7 @@ def workers(servicer, deployed):
 
     def work(*arguments):
         if not arguments:
-            return describe(engine, settings.model_id, Path(settings.model_id))
+            return describe(engine, settings.model_id)
         job, shard, folder = arguments
         embedded.append(shard.name)
         return embed_shard(engine, job, shard, folder), "ta-1", 1.0
