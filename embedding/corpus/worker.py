@@ -12,7 +12,7 @@ from embedding.corpus.cut.shards import Shard, weight
 from embedding.corpus.cut.windows import Cutter
 from embedding.corpus.errors import CorpusError
 from embedding.corpus.job import Job
-from embedding.corpus.read.rows import Reject
+from embedding.corpus.read.rows import Document, Reject
 from embedding.corpus.write.shard_file import Chunk, ShardReport, write
 from embedding.model import Engine, TextError, TokenizedText
 from embedding.model.ragged import runs
@@ -43,22 +43,11 @@ def embed_shard(engine: Engine, job: Job, shard: Shard, folder: Path, tick: Tick
         raise CorpusError(
             f"this job is for {job.model.engine} in {job.model.precision}, and the engine is {engine.info}."
         )
-    cutter = Cutter(engine, job)
-    windows = cutter.windows(
-        [document.title for document in shard.documents], [document.text for document in shard.documents]
-    )
-    chunks = [
-        Chunk(document, number, window)
-        for document, cut in zip(shard.documents, windows, strict=True)
-        for number, window in enumerate(cut)
-    ]
+    chunks = _cut(engine, job, shard.documents)
     counts = Counter(chunk.document.row for chunk in chunks)
 
     def tell(indices: Sequence[int]) -> None:
-        of = [chunks[index] for index in indices]
-        shares = [(1 / counts[chunk.document.row], chunk) for chunk in of]
-        characters = sum(share * weight(chunk.document) for share, chunk in shares)
-        tick(Done(sum(share for share, _ in shares), sum(chunk.window.tokens.kept for chunk in of), characters))
+        tick(_done([(chunks[index], counts[chunks[index].document.row]) for index in indices]))
 
     vectors, reasons = _embed(engine, [chunk.window.tokens for chunk in chunks], tell)
     limit = np.finfo(np.float16).max if job.vector_format == "float16" else np.finfo(np.float32).max
@@ -84,6 +73,25 @@ def embed_shard(engine: Engine, job: Job, shard: Shard, folder: Path, tick: Tick
     )
     write(folder / shard.name, job, report, [chunks[index] for index in kept], vectors[kept], rejects)
     return report
+
+
+def _cut(engine: Engine, job: Job, documents: Sequence[Document]) -> list[Chunk]:
+    cutter = Cutter(engine, job)
+    windows = cutter.windows([document.title for document in documents], [document.text for document in documents])
+    return [
+        Chunk(document, number, window)
+        for document, cut in zip(documents, windows, strict=True)
+        for number, window in enumerate(cut)
+    ]
+
+
+def _done(chunks: Sequence[tuple[Chunk, int]]) -> Done:
+    """What so many chunks are, each with the number of its document's chunks."""
+    return Done(
+        texts=sum(1 / count for _, count in chunks),
+        tokens=sum(chunk.window.tokens.kept for chunk, _ in chunks),
+        characters=sum(weight(chunk.document) / count for chunk, count in chunks),
+    )
 
 
 def _embed(

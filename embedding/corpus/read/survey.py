@@ -132,8 +132,11 @@ def _missing(source: Source, by_file: Sequence[Mapping[str, Kinds]], columns: Co
             if name == columns.title and name not in (columns.text, columns.id):
                 notes.append(f"{file.name} has no column '{name}': its rows have no title")
                 continue
-            ask = {columns.text: "--text-column", columns.id: "--id-column none"}.get(name, "--keep")
-            raise CorpusError(f"{file.name} has no column '{name}', which other files have. See {ask}.")
+            ask = {columns.text: "--text-column", columns.id: "--id-column (or none)"}.get(name, "--keep")
+            raise CorpusError(
+                f"{file.name} has no column '{name}', which other files have. Leave that file out, or name another "
+                f"column: {ask}."
+            )
     return notes
 
 
