@@ -148,6 +148,8 @@ class Taking(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("ETag", '"0"')
         self.send_header("X-Repo-Commit", COMMIT)
+        if status == 404:
+            self.send_header("X-Error-Code", "EntryNotFound")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
