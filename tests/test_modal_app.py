@@ -568,7 +568,7 @@ def test_a_job_that_counts_on_another_model_is_refused(
         ({"address": None}, "address is None, and must be a string"),
         ({"address": " "}, "address is ' '"),
         ({"address": "../papers.jsonl"}, "must not lead out"),
-        ({"address": "gopher://host/papers"}, "gopher"),
+        ({"address": "gopher://host/papers"}, "this INPUT can't be read"),
         ({"output": 7}, "output is 7, and must be a string"),
         ({"output": "/vectors"}, "must be the name of a folder"),
         ({"options": {"text_colum": "abstract"}}, "options has 'text_colum'. There are text_column,"),
