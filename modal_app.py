@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from embedding.corpus import Job, Model, Shard, ShardReport
+    from embedding.corpus.estimate import Speed
+    from embedding.corpus.read.rows import Document
     from embedding.model import Task
 
 HERE = Path(__file__).parent
@@ -249,7 +251,7 @@ if CHOICES.server:
 
 # Whole corpora: `modal run --detach modal_app.py --input papers.parquet --output vectors`.
 
-corpus_layers = model_image.pip_install(*pinned("pyarrow", "fsspec"))
+corpus_layers = model_image.pip_install(*pinned("pyarrow", "fsspec", "charset-normalizer"))
 corpus_image = with_code(corpus_layers)
 driver_image = with_code(corpus_layers.env({"HF_HUB_OFFLINE": "0"}))  # which may read a data set of the hub
 inputs = find_volume(str(CHOICES.input_volume))
@@ -286,6 +288,12 @@ class Corpus:
         from embedding.corpus import describe
 
         return describe(self.engine, self.settings.model_id)
+
+    @modal.method()
+    def measure(self, job: "Job", documents: "list[Document]") -> "Speed":
+        from embedding.corpus.estimate import measure
+
+        return measure(self.engine, job, documents)
 
     @modal.method()
     def embed(self, job: "Job", shard: "Shard", folder: Path) -> tuple["ShardReport", str, float]:
@@ -343,16 +351,28 @@ def main(
     title_column: str = "",
     id_column: str = "",
     chunk_tokens: int = 0,
+    keep: str = "",
+    limit: int = 0,
+    dry_run: bool = False,
+    allow_rejects: bool = False,
+    input_format: str = "",
+    encoding: str = "",
+    delimiter: str = "",
+    quote: str = "",
+    no_header: bool = False,
     chunk_overlap: int = -1,
-    vector_format: str = "float32",
+    vector_format: str = "",
     replace: bool = False,
 ) -> None:
     """Embed INPUT into the folder OUTPUT of a volume.
 
     INPUT is a file or folder here, or hf://datasets/…, volume://… or bucket://…. With TO, bucket://FOLDER or
-    hf://datasets/OWNER/NAME, the finished files are copied there.
+    hf://datasets/OWNER/NAME, the finished files are copied there. DRY_RUN says what it would take and cost.
     """
     options = {"text_column": text_column or None, "title_column": title_column or None, "id_column": id_column or None,
                "chunk_tokens": chunk_tokens or None, "chunk_overlap": None if chunk_overlap < 0 else chunk_overlap,
-               "vector_format": vector_format, "replace": replace}  # fmt: skip
+               "vector_format": vector_format or None, "replace": replace, "keep": keep or None,
+               "limit": limit or None, "dry_run": dry_run, "allow_rejects": allow_rejects,
+               "input_format": input_format or None, "encoding": encoding or None, "delimiter": delimiter or None,
+               "quote": quote or None, "no_header": no_header}  # fmt: skip
     start_job(CHOICES, GIVEN, embed_corpus, app.app_id, inputs, board, input, output, to, options)

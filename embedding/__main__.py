@@ -74,9 +74,9 @@ def _prepare(settings: Settings, output: Path) -> int:
     return 0
 
 
-def _embed(settings: Settings, input: str, output: Path, **flags: Any) -> int:
+def _embed(settings: Settings, input: list[str], output: Path, **flags: Any) -> int:
     corpus = CorpusSettings.read(**flags)
-    if missing := [name for name in ("pyarrow", "fsspec") if find_spec(name) is None]:
+    if missing := [name for name in ("pyarrow", "fsspec", "charset_normalizer") if find_spec(name) is None]:
         raise SettingsError(f"embed needs {missing[0]}, which is not installed: pip install -r requirements.txt")
     from embedding.corpus import CorpusError
     from embedding.corpus.command import embed
@@ -117,8 +117,11 @@ def _parser() -> argparse.ArgumentParser:
     embed = add(
         "embed", _embed, "a file of texts to a folder of vectors; run again, it goes on", _options(CorpusSettings)
     )
-    kinds = "a .parquet, .jsonl, .csv or .txt file, a folder or '*' pattern of such, or hf://datasets/OWNER/NAME/PATH"
-    embed.add_argument("input", metavar="INPUT", help=kinds)
+    kinds = (
+        "files (.parquet .jsonl .json .csv .tsv .txt .md .arrow .lance; also .gz .zst .bz2 .xz .zip), folders and '*' "
+        "patterns of such, - for standard input, or an address: hf://datasets/OWNER/NAME/PATH, s3://, gs://, https://"
+    )
+    embed.add_argument("input", metavar="INPUT", nargs="+", help=kinds)
     embed.add_argument("--output", metavar="FOLDER", type=Path, required=True, help="where the vectors are written")
     return parser
 

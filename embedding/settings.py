@@ -14,6 +14,7 @@ Precision = Literal["auto", "int8", "float32", "bfloat16"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 LogFormat = Literal["plain", "json"]
 VectorFormat = Literal["float32", "float16", "int8"]
+Quote = Literal["double", "none"]
 
 
 class SettingsError(Exception):
@@ -168,13 +169,30 @@ class Settings(Options):
 class CorpusSettings(Options):
     """The options of `embed`, beside those of the model."""
 
-    text_column: str | None = Field(default=None, description="the column to embed; by default told by its name")
+    text_column: str | None = Field(default=None, description="the column to embed; by default found by its name")
     title_column: str | None = Field(
-        default=None, description="a column of titles; by default told by its name, and none leaves it out"
+        default=None, description="a column of titles; by default found by its name, and none leaves it out"
     )
     id_column: str | None = Field(
-        default=None, description="a column of ids; by default told by its name, else the number of the row"
+        default=None, description="a column of ids; by default found by its name, and none takes the row numbers"
     )
+    keep: str | None = Field(default=None, description="columns to carry into the output, with commas between")
+    input_format: str | None = Field(
+        default=None, description="parquet, arrow, lance, jsonl, json, csv, tsv, txt or md; by default as files end"
+    )
+    encoding: str | None = Field(
+        default=None, description="of text files, as in cp1252; by default UTF-8, or what the file's mark says"
+    )
+    delimiter: str | None = Field(
+        default=None, description="of CSV: a character, tab, or none; by default found in the first rows"
+    )
+    quote: Quote | None = Field(
+        default=None, description="of CSV: double (quotes), or none; by default double, and none for TSV"
+    )
+    no_header: bool = Field(default=False, description="the first row of CSV has no names: columns are 1, 2, 3 …")
+    limit: int | None = Field(default=None, ge=1, description="embed the first rows, so many; by default all")
+    dry_run: bool = Field(default=False, description="say what would be read and how long it would take, and end")
+    allow_rejects: bool = Field(default=False, description="exit with 0 however many rows can't be embedded")
     chunk_tokens: int | None = Field(
         default=None, ge=1, description="tokens in a window of a longer text; by default the model's limit"
     )
@@ -185,7 +203,13 @@ class CorpusSettings(Options):
         default="float32", description="numbers in the files: float32, float16, or int8 with a scale a vector"
     )
     shard_chars: int = Field(default=1_000_000, ge=1, description="characters of text in one file of vectors, about")
-    replace: bool = Field(default=False, description="make all files anew where none is of the input as it is now")
+    replace: bool = Field(
+        default=False, description="delete files of vectors that are of the input no more, even all of them"
+    )
+    to: str | None = Field(
+        default=None, description="lance: a LanceDB table as well; or hf://datasets/OWNER/NAME, to push the files there"
+    )
+    index: bool = Field(default=False, description="give the LanceDB table an index, for millions of vectors")
 
 
 def _parts(text: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ import pytest
 from embedding.model import Engine
 from embedding.on_modal import publish
 from embedding.on_modal.driver import Driver
+from embedding.on_modal.jobs import claim
 from embedding.serving import Service
 from embedding.settings import Settings
 from tests.cli import ROOT, run
@@ -530,6 +531,21 @@ def test_a_driver_that_goes_at_any_step_is_replaced_and_the_files_are_all_there_
     assert last > 2 * len(whole)  # so that it went at each copy, too
 
 
+def test_of_two_jobs_with_one_destination_the_second_is_told_whose_it_is(
+    on_disk: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = Entries()
+    claim(board, "bucket://papers", "fc-1", lambda job: False)
+    monkeypatch.setattr(modal, "current_function_call_id", lambda: "fc-2")
+    monkeypatch.setattr("embedding.on_modal.driver.is_over", lambda job: False)
+    driver = Driver(on_disk.CHOICES, None, Steps(0), tmp_path, tmp_path, tmp_path, board)
+
+    well, words = driver.run("papers.jsonl", "mine", {}, 100, "bucket://papers", {})
+
+    assert not well
+    assert words == "the job fc-1 is writing to bucket://papers. Wait for it, cancel it, or choose another --to."
+
+
 def test_a_job_that_counts_on_another_model_is_refused(
     on_disk: ModuleType, papers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -552,7 +568,7 @@ def test_a_job_that_counts_on_another_model_is_refused(
         ({"address": None}, "address is None, and must be a string"),
         ({"address": " "}, "address is ' '"),
         ({"address": "../papers.jsonl"}, "must not lead out"),
-        ({"address": "s3://bucket/papers"}, "this INPUT can't be read"),
+        ({"address": "gopher://host/papers"}, "this INPUT can't be read"),
         ({"output": 7}, "output is 7, and must be a string"),
         ({"output": "/vectors"}, "must be the name of a folder"),
         ({"options": {"text_colum": "abstract"}}, "options has 'text_colum'. There are text_column,"),

@@ -1,5 +1,7 @@
 """Corpus jobs on Modal: whose an output folder is, what is printed, and that no job harms another's files."""
 
+import asyncio
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -9,8 +11,12 @@ from typing import Any
 
 import pytest
 
+from embedding.corpus import describe, embed_shard
+from embedding.corpus.estimate import Speed
 from embedding.on_modal import driver, jobs, prices, start
 from embedding.on_modal.choices import Choices
+from embedding.on_modal.driver import Driver
+from tests.corpora import WordEngine, arxiv_rows, write_jsonl
 
 modal = pytest.importorskip("modal")
 
@@ -380,3 +386,60 @@ def test_a_price_is_that_of_cores_memory_card_and_region() -> None:
     assert prices.dollars_a_second(2, 1.5, regions=["eu"]) == pytest.approx(1.5 * cpu)
     assert prices.dollars_a_second(2, 1.5, regions=["us-east"]) == pytest.approx(1.75 * cpu)
     assert prices.dollars_a_second(2, 1.5, ["RTX-PRO-6000"]) is None
+
+
+class Containers:
+    """Stands in for the class Corpus: `map` and `remote` run here, with an engine that costs nothing."""
+
+    def __init__(self) -> None:
+        self.engine = WordEngine()
+        self.describe = SimpleNamespace(remote=lambda: describe(self.engine, "words"))
+        self.measure = SimpleNamespace(remote=lambda job, documents: Speed(10, 1000, 10_000, seconds=36.0))
+        self.embed = SimpleNamespace(starmap=self._starmap)
+
+    def __call__(self, precision: str) -> "Containers":
+        return self
+
+    def with_options(self, *, max_containers: int) -> "Containers":
+        return self
+
+    def _starmap(self, calls: Any, order_outputs: bool) -> Any:
+        loop = asyncio.new_event_loop()
+        try:
+            while (call := loop.run_until_complete(anext(calls, None))) is not None:
+                yield embed_shard(self.engine, *call), "ta-1", 1.0
+        finally:
+            loop.close()
+
+
+@pytest.fixture
+def a_driver(tmp_path: Path) -> Driver:
+    for name in ("inputs", "vectors"):
+        (tmp_path / name).mkdir()
+    write_jsonl(tmp_path / "inputs/papers.jsonl", list(arxiv_rows(500)))
+    volume = SimpleNamespace(commit=lambda: None, reload=lambda: None)
+    return Driver(Choices.read({}), Containers(), volume, tmp_path / "vectors", tmp_path / "inputs", None, Entries())
+
+
+def test_a_dry_run_says_what_the_job_would_take_and_cost_and_writes_nothing(a_driver: Driver, tmp_path: Path) -> None:
+    well, words = a_driver.run("papers.jsonl", "out", {"dry_run": True, "shard_chars": 100_000}, 3, None, {})
+
+    assert well, words
+    assert "500 rows" in words
+    # About 500 × 1,200 characters, at 36 s for 10,000 of them, on 3 containers, of two cores and 1.5 GiB.
+    assert re.search(r"it takes about 1\d\.\d minutes on 3 containers, about \$0\.0\d at list prices", words)
+    assert not (tmp_path / "vectors/out").exists()
+
+
+def test_a_job_in_containers_is_well_unless_too_many_rows_are_rejected(a_driver: Driver, tmp_path: Path) -> None:
+    options = {"keep": "authors", "text_column": None, "limit": 100}
+    assert a_driver.run("papers.jsonl", "out", options, 3, None, {})[0]
+    write_jsonl(tmp_path / "inputs/poor.jsonl", [{"text": "granite"}, {"text": ""}])
+
+    poor = a_driver.run("poor.jsonl", "poor", {}, 3, None, {})
+    allowed = a_driver.run("poor.jsonl", "poor", {"allow_rejects": True}, 3, None, {})
+
+    assert poor[0] is False
+    assert "rows read: 2 = 1 documents + 1 rejects" in poor[1]
+    assert "--allow-rejects" in poor[1]
+    assert allowed[0]

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("modal")
 
 from embedding.corpus import Job, Model
-from embedding.corpus.columns import Columns
+from embedding.corpus.read.columns import Columns
 from embedding.on_modal import publish as publishing
 from embedding.on_modal.jobs import JobError
 from embedding.on_modal.publish import DataSet, check, place_of, publish
@@ -101,6 +101,7 @@ class Hub:
 
     def __init__(self, there: Path | None, error: Exception | None = None) -> None:
         self.there, self.error, self.uploads = there, error, list[dict[str, Any]]()
+        self.deleted: list[str] = []
 
     def create_repo(self, name: str, **_: Any) -> None:
         if self.error:
@@ -116,6 +117,12 @@ class Hub:
     def upload_folder(self, **options: Any) -> None:
         self.uploads.append(options)
 
+    def delete_files(self, name: str, names: list[str], **_: Any) -> None:
+        self.deleted += names
+
+    def file_exists(self, *_: Any, **__: Any) -> bool:
+        return True
+
 
 def test_a_data_set_gets_what_a_bucket_gets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = Hub(write(tmp_path / "before", ONE, TWO))
@@ -126,8 +133,7 @@ def test_a_data_set_gets_what_a_bucket_gets(tmp_path: Path, monkeypatch: pytest.
     assert told == "Pushed to hf://datasets/me/papers."
     (upload,) = hub.uploads
     assert upload["repo_id"] == "me/papers"
-    assert upload["allow_patterns"] == ["job.json", ONE, OTHER, "manifest.json"]
-    assert upload["delete_patterns"] == [TWO]
+    assert hub.deleted == [TWO]
 
 
 def test_a_data_set_of_another_job_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

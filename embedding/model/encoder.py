@@ -66,9 +66,9 @@ class OnnxEncoder:
         weights = np.zeros((len(spans), len(text)), np.float32)
         for row, (begin, end) in zip(weights, spans, strict=True):
             row[begin:end] = 1 / (end - begin)
-        feed = {**ragged_batch([text], self._table, self.manifest.pooling), "pooling_weights": weights}
+        feed = graph_inputs(self._session, [text], self._table, self.manifest.pooling) | {"pooling_weights": weights}
         wanted = ["vectors", "lengths"] if self.manifest.normalizes else ["vectors"]
-        vectors, *told = self._session.run(wanted, {node.name: feed[node.name] for node in self._session.get_inputs()})
+        vectors, *told = self._session.run(wanted, feed)
         return vectors, told[0] if told else np.ones((len(spans), 1), np.float32)
 
     def embed_tokens(self, text: Text) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from embedding.on_modal.jobs import JobError
 from embedding.settings import CorpusSettings, Settings
 
-OPTIONS = tuple(CorpusSettings.model_fields)
+OPTIONS = tuple(name for name in CorpusSettings.model_fields if name not in ("to", "index"))  # `to` is an argument
 MODEL = ("MODEL_ID", "MODEL_REVISION", "ENGINE", "PRECISION")
 
 

@@ -20,6 +20,7 @@ from embedding.on_modal.variables import (
     REGION,
     SECRET,
     VOLUME,
+    auto_or,
     gpus,
     listed,
     megabytes,
@@ -27,7 +28,6 @@ from embedding.on_modal.variables import (
     one_line,
     one_of,
     switch,
-    threads,
     whole,
 )
 
@@ -36,7 +36,7 @@ HTTP_SECONDS = 150  # after so long Modal answers an HTTP request itself, with a
 ANSWER_SECONDS = 5  # between the service's deadline and the platform's, so that the refusal is sent
 MOST_MEMORY = 1_000_000  # megabytes: far beyond Modal's own limit, which Modal names
 
-# What the default limit of memory was measured with, in megabytes (the README's "What it costs"), and what a byte of
+# What the default limit of memory was measured with, in megabytes (docs/modal.md, "What it costs"), and what a byte of
 # bodies took there: 872 MB more than at rest for 64 bodies of 2 MB, in int8, the longest text included.
 MEASURED_CACHE, MEASURED_BODIES, BODY_FACTOR = 64, 128, 7
 
@@ -81,11 +81,11 @@ class Choices:
     app_name: str = variable("embedding", NAME)
     model_id: str | None = variable(None, one_line)
     model_revision: str | None = variable(None, one_line)
-    engine: str | None = variable(None, one_of("onnx", "torch"))
-    precision: str | None = variable(None, one_of("int8", "float32", "bfloat16"))
+    engine: str | None = variable(None, auto_or(one_of("onnx", "torch")))
+    precision: str | None = variable(None, auto_or(one_of("int8", "float32", "bfloat16")))
     gpu: tuple[str, ...] = variable((), gpus)
     cpu_cores: float = variable(2.0, number(0.125, 64, "physical cores"))
-    threads: int | None = variable(None, threads)
+    threads: int | None = variable(None, auto_or(whole(1, 128)))
     memory_mb: int | None = variable(None, whole(256, MOST_MEMORY))
     memory_limit_mb: int | None = variable(None, whole(256, MOST_MEMORY))
     min_containers: int = variable(0, whole(0))

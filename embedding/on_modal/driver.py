@@ -11,8 +11,8 @@ from typing import Any
 import modal
 
 from embedding import corpus
-from embedding.corpus import CorpusError, Job, Shard, ShardReport
-from embedding.corpus.words import describe_result, open_and_describe
+from embedding.corpus import CorpusError, Input, Job, Model, Shard, ShardReport, estimate
+from embedding.corpus.words import describe_input, describe_result, open_and_describe, too_many_rejects
 from embedding.model import ModelUnavailable
 from embedding.on_modal import jobs, prices
 from embedding.on_modal.arguments import check_arguments, check_model
@@ -58,14 +58,15 @@ class Driver:
             to = jobs.checked_destination(to, self.bucket is not None)
             output = jobs.checked_output(output)
             check_apart(output, self.outputs)
-            if job and (other := jobs.claim(self.board, output, job, is_over)):
-                raise jobs.JobError(
-                    f"the job {other} is writing to {output}. Wait for it, cancel it, or choose another --output."
-                )
+            for option, taken in (("--output", output), ("--to", to)):
+                if job and taken and (other := jobs.claim(self.board, taken, job, is_over)):
+                    raise jobs.JobError(
+                        f"the job {other} is writing to {taken}. Wait for it, cancel it, or choose another {option}."
+                    )
             place = place_of(to, self.bucket, os.environ.get("HF_TOKEN")) if to else None
             status = self._status(job)
-            words = self._embed(address, output, options, containers, status, place)
-            if place:
+            well, words = self._embed(address, output, options, containers, status, place)
+            if place and well and not options.get("dry_run"):
                 words += "\n" + publish(place, self.outputs / output)
         except (CorpusError, ModelUnavailable, SettingsError, jobs.JobError) as error:
             print(f"error: {error}", flush=True)
@@ -75,7 +76,7 @@ class Driver:
             # error of Modal's for one of its own question.
             raise RuntimeError(f"the job failed ({type(error).__name__}); its log says where") from error
         status.end(words)
-        return True, words
+        return well, words
 
     def _embed(
         self,
@@ -85,18 +86,24 @@ class Driver:
         containers: int,
         status: jobs.Status,
         place: Place | None,
-    ) -> str:
-        """What the job came to, in words. At most SHARDS_AHEAD for each container are handed out and not answered."""
+    ) -> tuple[bool, str]:
+        """Whether enough of the rows could be embedded, and what the job came to, in words."""
         folder = self.outputs / output
         status.say("The job has begun.")
-        settings, wanted = Settings.read(), CorpusSettings.read(**options)
-        source = open_and_describe(address, settings.hub_token, wanted)
+        wanted = CorpusSettings.read(**{name: value for name, value in options.items() if value is not None})
+        settings = Settings.read()
+        input = open_and_describe(address, folder, wanted, settings.hub_token)
         settings = corpus.as_recorded(settings, corpus.recorded(folder))
         pool = self.workers
         if containers != self.choices.corpus_containers:
             pool = pool.with_options(max_containers=containers)
         model = pool(precision=settings.precision).describe.remote()
         workers = pool(precision=model.precision)
+        if wanted.dry_run:
+            return (
+                True,
+                f"{describe_input(input)}\n{self._estimated(workers, model, input, folder, containers, status)}",
+            )
         progress = corpus.Progress()
 
         def in_containers(job: Job, shards: Iterator[Shard]) -> Iterator[ShardReport]:
@@ -112,9 +119,28 @@ class Driver:
                 status.say(progress.line(progress.seconds))
             self.vectors.reload()
 
-        summary = corpus.embed_corpus(source, folder, wanted, model, in_containers, progress=progress)
+        summary = corpus.embed_corpus(input, folder, model, in_containers, progress=progress)
         self.vectors.commit()
-        return f"{describe_result(summary, output, progress)}\n{status.cost}."
+        words = f"{describe_result(summary, output, progress)}\n{status.cost}."
+        if summary.is_poor and not wanted.allow_rejects:
+            return False, f"{words}\n{too_many_rejects(summary)}"
+        return True, words
+
+    def _estimated(
+        self, workers: Any, model: Model, input: Input, folder: Path, containers: int, status: jobs.Status
+    ) -> str:
+        """What the job would take and cost, in words, by the rate at which one container embeds its first texts."""
+        job = corpus.make_job(input.source.name, model, input.survey.columns, input.settings)
+        documents = estimate.sample(input, job)
+        if not documents:
+            return "no row can be embedded; nothing was written."
+        speed = workers.measure.remote(job, documents)
+        left = estimate.work_left(input, folder, job, documents)
+        if left is None:
+            return f"{speed} in a container; the rows are not counted, so how long it takes is not known."
+        at_once = min(containers, -(-left // job.shard_chars)) or 1  # a container embeds a shard at a time
+        price = status.price(estimate.work_seconds(left, speed), at_once)
+        return f"{speed} in a container: {estimate.in_time(left, speed, at_once)} on {at_once} containers, {price}."
 
     def _status(self, job: str | None) -> jobs.Status:
         choices = self.choices

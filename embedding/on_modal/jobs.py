@@ -74,6 +74,13 @@ class Status:
         driver = (time.monotonic() - self._start) * self.driver_dollars
         return f"{words}, about ${3600 * hours * self.worker_dollars + driver:,.2f} so far at list prices"
 
+    def price(self, seconds: float, containers: int) -> str:
+        """What so many seconds of work would cost on so many containers at once, in words."""
+        if self.worker_dollars is None:
+            return "at a price that is not known here"
+        dollars = seconds * (self.worker_dollars + self.driver_dollars / containers)
+        return f"about ${dollars:,.2f} at list prices, start-up not counted"
+
     def say(self, line: str) -> None:
         """Write the line and the cost, if it is time to."""
         now = time.monotonic()

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 from embedding.corpus import SHARDS, CorpusError, recorded
 from embedding.corpus.job import JOB
-from embedding.corpus.rows import REJECTS
+from embedding.corpus.read.rows import REJECTS
 from embedding.corpus.run import MANIFEST, SHARD_NAME
+from embedding.corpus.write.hub import push
 from embedding.on_modal.jobs import BUCKET, HUB, JobError, files_in
 
 
@@ -133,16 +134,12 @@ class DataSet:
             return Path(hub.hf_hub_download(self._name, JOB, repo_type="dataset", local_dir=folder)).read_bytes()
 
     def bring(self, folder: Path, names: list[str], stray: set[str]) -> str:
-        with self._explained() as hub:
-            hub.upload_folder(
-                repo_id=self._name,
-                repo_type="dataset",
-                folder_path=folder,
-                allow_patterns=names,
-                delete_patterns=sorted(stray) or None,
-                commit_message="Vectors",
-            )
-        return f"Pushed to {self.address}."
+        if stray:
+            with self._explained() as hub:
+                hub.delete_files(
+                    self._name, sorted(stray), repo_type="dataset", commit_message="Vectors of an earlier run"
+                )
+        return push(folder, self.address, self.token)
 
     @property
     def _name(self) -> str:

@@ -3,6 +3,9 @@
 import math
 import re
 from collections.abc import Callable
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 GPUS = ("T4", "L4", "A10", "L40S", "A100", "A100-40GB", "A100-80GB", "RTX-PRO-6000", "H100", "H100!", "H200", "B200",
         "B200+")  # fmt: skip
@@ -91,9 +94,9 @@ def gpu(text: str) -> str:
     return name
 
 
-def threads(text: str) -> int | None:
-    """Reads a number of threads, or auto, which is one a core."""
-    return None if text.lower() == "auto" else whole(1, 128)(text)
+def auto_or(read: Callable[[str], Value]) -> Callable[[str], Value | None]:
+    """Reads auto, which is as if nothing were chosen, or what `read` reads."""
+    return lambda text: None if text.lower() == "auto" else read(text)
 
 
 def one_line(text: str) -> str:
