@@ -55,7 +55,7 @@ def _groups(documents: Iterable[Document], size: int, there: Mapping[int, int]) 
     held, last, most = 0, None, size
     for document in documents:
         full = held + weight(document) > most or len(group) == MAX_DOCUMENTS
-        if group and (full or (last is not None and document.row > last)):
+        if group and (full or document.row in there or (last is not None and document.row > last)):
             yield group
             group, held = [], 0
         if not group:
