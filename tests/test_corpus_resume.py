@@ -55,7 +55,7 @@ def test_a_job_stopped_after_any_shard_goes_on_where_it_was(
         assert not (output / "manifest.json").exists()
     before = {path.name: path.stat().st_mtime_ns for path in (output / SHARDS).glob("*.parquet")}
     summary = corpus.embed(
-        source, output, corpus.map(output, lambda report: made.append(report.index)), shard_chars=SHARD
+        source, output, corpus.map(output, lambda report: made.append(report.first_row)), shard_chars=SHARD
     )
 
     after = {path.name: path.stat().st_mtime_ns for path in (output / SHARDS).glob("*.parquet")}
