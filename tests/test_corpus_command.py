@@ -311,8 +311,8 @@ def test_progress_tells_the_rates_and_what_is_left() -> None:
 
     progress.add(report(0, documents=10, tokens=300, characters=400), earlier=True)
     progress.add(report(1, documents=10, tokens=300, characters=400))
-    progress.tick(2, Done(texts=4.5, tokens=100, characters=100))
-    progress.tick(2, Done(texts=0.5, tokens=50, characters=100))
+    progress.tick(20, Done(texts=4.5, tokens=100, characters=100))
+    progress.tick(20, Done(texts=0.5, tokens=50, characters=100))
 
     assert progress.line(60) == "█" * 12 + "░" * 12 + "  50%  15 texts  450 tokens  0.2 texts/s  8 tokens/s  1:40 left"
 
@@ -348,7 +348,7 @@ class Terminal(io.StringIO):
 
 def report(index: int, documents: int, tokens: int, characters: int) -> ShardReport:
     rows = documents * index
-    return ShardReport(index, rows, rows + documents - 1, documents, 2 * documents, tokens, 0, characters)
+    return ShardReport(rows, rows + documents - 1, documents, 2 * documents, tokens, 0, characters)
 
 
 def test_where_there_is_no_terminal_progress_is_a_line_now_and_then(prepared_gemma: Path, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_job_stopped_after_any_shard_goes_on_where_it_was(
         assert not (output / "manifest.json").exists()
     before = {path.name: path.stat().st_mtime_ns for path in (output / SHARDS).glob("*.parquet")}
     summary = corpus.embed(
-        source, output, corpus.map(output, lambda report: made.append(report.index)), shard_chars=SHARD
+        source, output, corpus.map(output, lambda report: made.append(report.first_row)), shard_chars=SHARD
     )
 
     after = {path.name: path.stat().st_mtime_ns for path in (output / SHARDS).glob("*.parquet")}
@@ -185,6 +185,21 @@ def test_a_row_that_changes_makes_its_own_file_anew_though_it_grows(tmp_path: Pa
     summary = corpus.embed(write_jsonl(tmp_path / "a.jsonl", rows), tmp_path / "out")
 
     assert (summary.shards, summary.embedded, summary.set_aside) == (shards, 1, 1)
+
+
+def test_a_row_that_gets_its_text_later_comes_in_where_it_is_and_no_other_file_changes(tmp_path: Path) -> None:
+    rows = list(arxiv_rows(300))
+    corpus = Corpus(WordEngine(), Path("words"))
+    shards = corpus.embed(write_jsonl(tmp_path / "a.jsonl", rows), tmp_path / "whole", shard_chars=20_000).shards
+    first = pq.read_table(sorted((tmp_path / "whole" / SHARDS).iterdir())[0])["row"].to_pylist()[-1]
+    text, rows[first + 1]["abstract"], rows[first + 1]["title"] = rows[first + 1]["abstract"], "", ""
+    corpus.embed(write_jsonl(tmp_path / "a.jsonl", rows), tmp_path / "out", shard_chars=20_000)
+    rows[first + 1]["abstract"] = text
+
+    summary = corpus.embed(write_jsonl(tmp_path / "a.jsonl", rows), tmp_path / "out")
+
+    assert summary.embedded == 1 < shards
+    assert pq.read_table(tmp_path / "out" / SHARDS)["row"].to_pylist() == list(range(300))
 
 
 def test_files_that_are_of_the_input_no_more_are_set_aside_and_none_is_deleted(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from embedding.corpus.cut.shards import Shard
 from embedding.corpus.estimate import in_time, measure, sample, work_left
 from embedding.corpus.input import Input
-from embedding.corpus.job import Job, as_recorded, describe, make_job, recorded
+from embedding.corpus.job import Job, as_recorded, describe, make_job, recorded, refuse_another_model
 from embedding.corpus.local import local_map
 from embedding.corpus.progress import Progress
 from embedding.corpus.read.found import readable
@@ -43,7 +43,8 @@ def embed(settings: Settings, corpus: CorpusSettings, addresses: Sequence[str], 
     check_destination(corpus, settings.hub_token)
     input = open_and_describe(addresses, output, corpus, settings.hub_token)
     name = "demo" if settings.demo else settings.model_id
-    settings = as_recorded(demo_settings(settings), recorded(output))
+    refuse_another_model(output, before := recorded(output), name)
+    settings = as_recorded(demo_settings(settings), before)
     model = fetch_and_prepare(settings)
     engine = load_engine(with_corpus_precision(settings, model.manifest), model=model)
     say(f"vectors by {engine.info}")

@@ -67,14 +67,11 @@ class Job:
 
 
 def describe(engine: Engine, name: str) -> Model:
-    """What `engine` is; `name` is what its user calls the model.
-
-    Of a name that is a path the last part: wherever it lies, its files tell it from others.
-    """
+    """What `engine` is; `name` is what its user calls the model."""
     info, prompt = engine.info, task_prompt(engine.prompts, "document")
     (bare,) = engine.tokenize([""], "document")
     return Model(
-        name=Path(name).name if Path(name).is_dir() else name,
+        name=model_name(name),
         revision=info.revision or "",
         engine=info.engine,
         precision=info.precision,
@@ -143,6 +140,20 @@ def as_begun(settings: CorpusSettings, job: Job | None) -> CorpusSettings:
     if columns.text is None:  # files without columns
         told |= {"title_column": None, "id_column": "none" if columns.id is None else None}
     return settings.model_copy(update={name: told[name] for name in told.keys() - settings.model_fields_set})
+
+
+def refuse_another_model(output: Path, before: Job | None, name: str) -> None:
+    """Raise CorpusError where `output` holds a job `before` of a model that is not called `name`."""
+    if before is not None and before.model.name != model_name(name):
+        raise CorpusError(
+            f"{output} holds the vectors of another model: {before.model.name!r}, not {model_name(name)!r}. Name that "
+            f"one. {elsewhere()}"
+        )
+
+
+def model_name(name: str) -> str:
+    """What a job calls the model `name`: of a path the last part, since its files tell it from others."""
+    return Path(name).name if Path(name).is_dir() else name
 
 
 def refuse_another_input(output: Path, before: Job | None, name: str) -> None:

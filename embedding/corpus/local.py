@@ -18,7 +18,7 @@ from embedding.model import Engine, Task, TokenizedText
 THREADS = 2
 
 ShardTick = Callable[[int, Done], None]
-"""Told a shard's index, and what of it was computed."""
+"""Told a shard's first row, and what of it was computed."""
 
 
 class CallQueue:
@@ -56,7 +56,7 @@ def local_map(
     turns = CallQueue(engine)
 
     def embed(shard: Shard) -> ShardReport:
-        return embed_shard(turns, job, shard, folder, lambda done: tick(shard.index, done))
+        return embed_shard(turns, job, shard, folder, lambda done: tick(shard.first_row, done))
 
     with ThreadPoolExecutor(THREADS, thread_name_prefix="shard") as threads:
         under_way: deque[Future[ShardReport]] = deque()

@@ -71,7 +71,7 @@ class Progress:
 
     def add(self, report: ShardReport, *, earlier: bool = False) -> None:
         """A shard is done; `earlier`: an earlier run did it."""
-        self._partial.pop(report.index, None)
+        self._partial.pop(report.first_row, None)
         (self.before if earlier else self.now).add(report)
         self.show()
 

@@ -11,7 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from embedding.atomic import clear_unfinished
-from embedding.corpus.cut.shards import OVERHEAD, Shard, plan
+from embedding.corpus.cut.shards import OVERHEAD, Shard, first_row, plan
 from embedding.corpus.errors import CorpusError
 from embedding.corpus.files import claimed, unwritable, write_whole
 from embedding.corpus.input import Input
@@ -96,7 +96,7 @@ class _Run:
         self._ids = ids
         self._there: dict[str, ShardReport] = {}
         self._names: list[str] = []
-        self._with_rejects: list[int] = []
+        self._with_rejects = set[int]()
         self._file_rows = [0] * len(input.source.files)
         self._file_rejects = [0] * len(input.source.files)
 
@@ -174,7 +174,7 @@ class _Run:
     def _count(self, report: ShardReport, *, earlier: bool = False) -> None:
         self._progress.add(report, earlier=earlier)
         if report.rejects:
-            self._with_rejects.append(report.index)
+            self._with_rejects.add(report.first_row)
 
     def _reopen(self) -> None:
         """A manifest says that all is done: not now."""
@@ -187,8 +187,8 @@ class _Run:
             raise CorpusError(f"{len(missing)} shards are not in {self._folder}. The same command makes them.")
         self._set_aside(there - planned)
         ends = list(accumulate(self._file_rows))
-        for index in sorted(self._with_rejects):
-            note = read_note(self._folder / self._names[index])
+        for name in self._names:
+            note = read_note(self._folder / name) if first_row(name) in self._with_rejects else None
             for reject in note[1] if note else ():
                 self._reject(bisect_right(ends, reject.row), reject)
         self._rejects.write(self._output)

@@ -62,8 +62,7 @@ def embed_shard(engine: Engine, job: Job, shard: Shard, folder: Path, tick: Tick
     ]
     kept = [index for index, chunk in enumerate(chunks) if chunk.document.row not in bad]
     report = ShardReport(
-        index=shard.index,
-        first_row=shard.documents[0].row,
+        first_row=shard.first_row,
         last_row=shard.documents[-1].row,
         documents=len(shard.documents) - len(rejects),
         chunks=len(kept),

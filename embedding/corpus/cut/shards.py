@@ -20,18 +20,27 @@ MOST_GROWTH = 2
 class Shard:
     """Documents that are embedded and written together, in the order of their rows."""
 
-    index: int
     documents: tuple[Document, ...]
     digest: str
     """Of the job and the documents: 16 hexadecimal digits."""
 
     @property
     def name(self) -> str:
-        return f"{self.index:06d}-{self.digest}.parquet"
+        """That of its file. By it files are in the order of their rows, wherever others come in between."""
+        return f"{self.first_row:010d}-{self.digest}.parquet"
+
+    @property
+    def first_row(self) -> int:
+        return self.documents[0].row
 
     @property
     def characters(self) -> int:
         return sum(weight(document) for document in self.documents)
+
+
+def first_row(name: str) -> int:
+    """The first row of the shard whose file has that name."""
+    return int(name.partition("-")[0])
 
 
 def weight(document: Document) -> int:
@@ -46,8 +55,8 @@ def plan(documents: Iterable[Document], job: Job, there: Mapping[int, int]) -> I
     appended comes into shards of its own, and what changed makes one shard anew, not all that follow.
     """
     fingerprint = job.fingerprint.encode()
-    for index, group in enumerate(_groups(documents, job.shard_chars, there)):
-        yield Shard(index, tuple(group), _digest(fingerprint, group))
+    for group in _groups(documents, job.shard_chars, there):
+        yield Shard(tuple(group), _digest(fingerprint, group))
 
 
 def _groups(documents: Iterable[Document], size: int, there: Mapping[int, int]) -> Iterator[list[Document]]:
@@ -55,7 +64,7 @@ def _groups(documents: Iterable[Document], size: int, there: Mapping[int, int]) 
     held, last, most = 0, None, size
     for document in documents:
         full = held + weight(document) > most or len(group) == MAX_DOCUMENTS
-        if group and (full or (last is not None and document.row > last)):
+        if group and (full or document.row in there or (last is not None and document.row > last)):
             yield group
             group, held = [], 0
         if not group:

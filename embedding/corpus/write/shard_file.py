@@ -25,7 +25,6 @@ INT8_MAX = 127
 class ShardReport:
     """What became of a shard. `characters` is what its documents weigh in the plan."""
 
-    index: int
     first_row: int
     last_row: int
     documents: int
