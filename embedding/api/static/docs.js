@@ -9,24 +9,39 @@ function tokenOfTheTab() {
   }
 }
 
-const ui = SwaggerUIBundle({
-  url: new URL("openapi.json", document.baseURI).href,
-  dom_id: "#swagger-ui",
-  deepLinking: false, // its links would be inside of buttons, out of reach for some
-  tryItOutEnabled: true,
-  displayRequestDuration: true,
-  defaultModelsExpandDepth: -1, // each endpoint shows its own
-  presets: [SwaggerUIBundle.presets.apis],
-  onComplete: () => {
-    const token = tokenOfTheTab();
-    // A header carries bytes; the server reads a token as UTF-8.
-    if (token) ui.preauthorizeApiKey("APIKeyHeader", String.fromCharCode(...new TextEncoder().encode(token)));
-    document.getElementById("token-note").textContent = token
-      ? "Requests carry the token that you put in on the page."
-      : "Most endpoints need the token: put it in on the page first, or here with “Authorize”.";
-    nameControls(document.getElementById("swagger-ui"));
-  },
+/** The OpenAPI document of this server, each endpoint with its first sentence where there would be its function's name. */
+async function endpoints() {
+  const found = await (await fetch(new URL("openapi.json", document.baseURI))).json();
+  for (const operation of Object.values(found.paths).flatMap((path) => Object.values(path))) {
+    if (operation.description) operation.summary = operation.description.replace(/\s+/g, " ").split(/(?<=\.) /)[0];
+  }
+  return found;
+}
+
+endpoints().then(show, () => {
+  document.getElementById("token-note").textContent = "The list of endpoints did not come. Load this page again.";
 });
+
+function show(spec) {
+  const ui = SwaggerUIBundle({
+    spec,
+    dom_id: "#swagger-ui",
+    deepLinking: false, // its links would be inside of buttons, out of reach for some
+    tryItOutEnabled: true,
+    displayRequestDuration: true,
+    defaultModelsExpandDepth: -1, // each endpoint shows its own
+    presets: [SwaggerUIBundle.presets.apis],
+    onComplete: () => {
+      const token = tokenOfTheTab();
+      // A header carries bytes; the server reads a token as UTF-8.
+      if (token) ui.preauthorizeApiKey("APIKeyHeader", String.fromCharCode(...new TextEncoder().encode(token)));
+      document.getElementById("token-note").textContent = token
+        ? "Requests carry the token that you put in on the page."
+        : "Most endpoints need the token: put it in on the page first, or here with “Authorize”.";
+      nameControls(document.getElementById("swagger-ui"));
+    },
+  });
+}
 
 /** Swagger UI leaves some of its controls without a name for screen readers. */
 function nameControls(room) {

@@ -24,7 +24,7 @@ export function placed(pen, wanted, taken, size) {
     );
     if (!label) continue;
     taken.push(label.box);
-    found.push(label);
+    found.push({ name, ...label });
   }
   return found;
 }

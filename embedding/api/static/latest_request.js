@@ -79,7 +79,7 @@ export class LatestRequest {
   /** What keeps the server from being asked: words, their kind, and a button; null where nothing does, or no token. */
   #obstacle() {
     const { ready, token, refused, status } = this.session;
-    if (!token) return null; // the recorded example says what to do
+    if (!token || !status) return null; // the recorded example says what to do, or the state is still asked for
     if (status?.state === "unreachable") return [`${status.message} This goes on by itself.`, "problem"];
     if (!ready) return ["This starts by itself as soon as the model is ready."];
     if (refused) return ["This server does not know the token.", "problem", toToken("Change the token")];

@@ -181,15 +181,14 @@ export class PointMap {
     if (queryPlace) taken.push(box(queryPlace, 10));
     const order = names.map((_, i) => i).filter((i) => inSight(places[i], size)).sort((i, j) => rank(j) - rank(i));
     const wanted = order.slice(0, NAMED).map((i) => ({ name: names[i], place: places[i], gap: radius + 5 }));
-    if (queryPlace) wanted.unshift({ name: query.name, place: queryPlace, gap: 14 });
+    if (queryPlace) wanted.splice(query.nearest.length, 0, { name: query.name, place: queryPlace, gap: 14 });
     const labels = placed(pen, wanted, taken, size);
     this.room.dataset.labels = labels.length;
-    for (const { text, x, y, align } of labels) {
+    for (const { name, text, x, y, align } of labels) {
       pen.lineWidth = 4;
       pen.lineJoin = "round";
       pen.strokeStyle = colour.card;
-      const isQuery = queryPlace && query.name.startsWith(text.replace(/…$/, ""));
-      write(pen, text, x, y, align, isQuery ? colour.query : colour.ink, "outlined");
+      write(pen, text, x, y, align, name === query?.name ? colour.query : colour.ink, "outlined");
     }
   }
 

@@ -32,7 +32,7 @@ export function startSearch(session, shorten) {
   byId("query").addEventListener("input", debounced(refresh, TYPING));
   byId("documents").addEventListener("input", debounced(refresh, PASTING));
   for (const chip of document.querySelectorAll("[data-query]")) chip.addEventListener("click", () => ask(chip.dataset.query));
-  session.addEventListener("change", refresh);
+  session.addEventListener("source", refresh);
   startDocuments((error, retry) => {
     if (error instanceof Unreadable) requests.say(error.message, "problem");
     else requests.report(error, retry);

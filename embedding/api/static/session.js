@@ -8,8 +8,8 @@ const REMEMBERED = 100;
 const RECORDED = { max_client_batch_size: 128, max_input_length: 256, dimension: 384, matryoshka_dimensions: [384] };
 
 /**
- * Tells of a new state, token, verdict or network by the event "change", of an answer's timing by "timing", and by
- * "doubt" that the state may not hold any more.
+ * Tells of a new state, token or verdict by the event "change"; by "source" where vectors now come from elsewhere, or may
+ * come again; of an answer's timing by "timing"; and by "doubt" that the state may not hold any more.
  */
 export class Session extends EventTarget {
   status = null;
@@ -19,6 +19,7 @@ export class Session extends EventTarget {
   #recorded = new Recorded();
   #token = kept();
   #verdict = null;
+  #sourceBefore = "";
 
   get token() {
     return this.#token;
@@ -56,9 +57,10 @@ export class Session extends EventTarget {
     return this.ready && this.token !== "" && !this.refused;
   }
 
-  /** Whether the recorded example stands in: until the server has answered, and whenever there is no token. */
+  /** Whether the recorded example stands in: where there is no token, and until the server has answered with one. */
   get recorded() {
-    return !this.live && (!this.token || !this.timings.length);
+    const early = !this.timings.length && (this.status?.state === "loading" || this.refused);
+    return !this.live && (!this.token || early);
   }
 
   get source() {
@@ -76,6 +78,15 @@ export class Session extends EventTarget {
 
   changed() {
     this.dispatchEvent(new Event("change"));
+    const source = [this.status?.state, this.token, this.refused].join();
+    if (source === this.#sourceBefore) return;
+    this.#sourceBefore = source;
+    this.again();
+  }
+
+  /** What failed may do now. */
+  again() {
+    this.dispatchEvent(new Event("source"));
   }
 
   #timed(timing) {

@@ -13,7 +13,7 @@ export function startState(session) {
   let asking = null;
   const ask = () => (asking ??= follow(session).finally(() => (asking = null)));
   session.addEventListener("doubt", ask);
-  window.addEventListener("online", () => ask().then(() => session.changed()));
+  window.addEventListener("online", () => ask().then(() => session.again()));
   ask();
 }
 
