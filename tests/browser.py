@@ -20,7 +20,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
 --disable-component-update --disable-sync""".split()
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS") or ROOT / ".artifacts" / "screenshots")
-PATIENCE_MS = 20_000
+PATIENCE_MS = 90_000
 TYPING_MS = 550  # longer than the page waits for the next key
 WIDE: Any = {"width": 1280, "height": 900}
 GRAVE = ("serious", "critical")
@@ -63,12 +63,12 @@ class Visit:
         self.page.wait_for_selector("[data-state=ready]")
         self.settle()
 
-    def come(self) -> None:
-        """Come as a visitor with the token, and see the samples searched and compared by the server."""
+    def come(self, *views: str) -> None:
+        """Come as a visitor with the token, and see the samples in all `views`, or some, by the server."""
         self.page.goto(self.url)
         self.give_token()
         self.page.wait_for_selector("#token-said:not(:empty)")
-        self.settle()
+        self.settle(*views)
 
     def settle(self, *views: str) -> None:
         """Wait until what the views show is of what is in their fields."""
@@ -110,6 +110,7 @@ class Visit:
         """Keep a picture of the whole page, or of one view."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         path = SCREENSHOTS / f"{name}.png"
+        self.page.evaluate("document.querySelector('.contents')?.style.setProperty('position', 'static')")
         if view:
             self.page.locator(view).screenshot(path=path)
         else:

@@ -50,7 +50,7 @@ def test_sentences_are_compared_by_the_cosines_of_their_vectors(demo: httpx.Clie
         visit.say("\n\n".join(texts) + "\n")
         visit.page.focus("[data-at='0,1']")
 
-        assert visit.page.inner_text("#heat-readout").startswith(f"{cosines[0, 1]:.3f} between “a cat naps”")
+        assert visit.page.inner_text("#heat-readout").startswith(f"{cosines[0, 1]:.3f} between a cat naps")
         rows = visit.texts("#pairs li")
         assert len(rows) == 3
         assert rows[0].split("\n") == [f"{cosines[0, 1]:.3f}", "1 a cat naps", "2 a kitten sleeps"]
@@ -81,8 +81,10 @@ def test_what_is_pointed_at_lights_up_in_every_picture(demo: httpx.Client, brows
         assert visit.page.inner_text(".heat th.lit").startswith("5")
         assert "The central bank" in visit.page.inner_text("#heat-readout")
 
+        visit.page.mouse.move(0, 0)
         visit.page.focus("#map .stage")
         visit.page.keyboard.press("ArrowRight")
+        visit.page.wait_for_selector("#map[data-lit='0']")
         tip = visit.page.locator("#map .tip")
         assert tip.inner_text() == "The cat is asleep on the warm windowsill."
         place = tip.evaluate("(e) => ({ x: Number(e.dataset.x), y: Number(e.dataset.y) })")

@@ -96,7 +96,7 @@ def test_what_only_looks_like_the_page_asks_for_the_token(path: str, demo: httpx
 
 
 def test_a_probe_by_head_is_answered(demo: httpx.Client) -> None:
-    for path in ("/", "/docs", "/page/page.css"):
+    for path in ("/", "/docs", "/page/base.css"):
         answer = httpx.head(f"{demo.base_url}{path}")
 
         assert (answer.status_code, answer.content) == (200, b"")

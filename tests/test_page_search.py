@@ -43,7 +43,10 @@ def test_the_abstracts_are_there_at_first_and_ranked_as_one_types(demo: httpx.Cl
         assert "zebrafish" in visit.page.inner_text("#results li:first-child")
         assert "30 documents ranked by meaning in" in visit.page.inner_text("#search-summary")
         assert visit.sent()[asked:] == [{"query": ["healing of skin in fish"], "task": "query"}]
-        scores = [float(text.split()[-1]) for text in visit.page.locator("#results .score").all_text_contents()]
+        scores = [
+            float(text.split()[-1].replace("−", "-"))
+            for text in visit.page.locator("#results .score").all_text_contents()
+        ]
         assert scores == sorted(scores, reverse=True)
         visit.page.click("#results-more")
         assert visit.page.locator("#results li").count() == 30
@@ -85,7 +88,7 @@ def test_the_map_zooms_and_moves(demo: httpx.Client, browser: Browser) -> None:
 
         def place_of_first() -> tuple[float, float]:
             visit.page.hover("#results li >> nth=0")
-            visit.page.wait_for_timeout(100)
+            visit.page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
             tip = visit.page.locator("#documents-map .tip")
             return tip.evaluate("(e) => [Number(e.dataset.x), Number(e.dataset.y)]")
 
@@ -114,7 +117,7 @@ def test_1000_documents_are_searched_and_mapped(demo: httpx.Client, browser: Bro
             number = int("".join(filter(str.isdigit, text)) or 0)
             row = np.random.default_rng(number).normal(size=384) * 0.02
             row[number % 3] += 1
-            rows.append((row / np.linalg.norm(row)).tolist())
+            rows.append((row / np.linalg.norm(row)).round(3).tolist())
         route.fulfill(json=rows)
 
     with visiting(browser, url(demo), viewport=WIDE, reduced_motion="reduce") as visit:

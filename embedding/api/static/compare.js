@@ -118,7 +118,7 @@ const scaleStart = (rows) => Math.max(-1, Math.floor(Math.min(...upper(rows), 0.
 
 function mapNote(share, isWhole) {
   const ghosts = isWhole ? "" : " A dotted line leads from where a sentence was with full vectors.";
-  return `Flat paper can show ${Math.round(100 * share)} % of how these vectors differ; the pairs have the exact values.${ghosts}`;
+  return `A flat map keeps only ${Math.round(100 * share)} % of the differences between these vectors; the list of pairs is exact.${ghosts}`;
 }
 
 /** The map in words: each sentence's nearest one. */

@@ -106,7 +106,8 @@ export class PointMap {
     const { points, ghosts = [], query } = shown;
     const target = query?.among(points);
     this.#view.fit([...points, ...ghosts], size, [Math.min(90, size[0] / 6), 30]);
-    shown.places = points.map(this.#view.place);
+    const places = points.map(this.#view.place);
+    shown.places = this.numbered ? apart(places, 2 * this.#radius + 2) : places;
     shown.colour = palette(this.room, COLOURS);
     pen.font = `13px ${getComputedStyle(this.room).fontFamily}`;
     pen.textBaseline = "middle";
@@ -298,6 +299,27 @@ export class PointMap {
     this.#view.reveal(places[next]);
     byId("announced").textContent = shortened(names[next], 140);
   }
+}
+
+/** `places` moved as little as keeps them `least` from one another: for few, whose numbers are to be read. */
+function apart(places, least) {
+  const moved = places.map((place) => [...place]);
+  for (let round = 0; round < 60; round++) {
+    let close = false;
+    for (let i = 0; i < moved.length; i++) {
+      for (let j = i + 1; j < moved.length; j++) {
+        const [dx, dy] = [moved[j][0] - moved[i][0] || 0.1 * (j - i), moved[j][1] - moved[i][1]];
+        const far = Math.hypot(dx, dy);
+        if (far >= least) continue;
+        close = true;
+        const push = (least - far) / 2 / far;
+        moved[i] = [moved[i][0] - push * dx, moved[i][1] - push * dy];
+        moved[j] = [moved[j][0] + push * dx, moved[j][1] + push * dy];
+      }
+    }
+    if (!close) break;
+  }
+  return moved;
 }
 
 const inSight = ([x, y], [width, height]) => x >= 0 && y >= 0 && x <= width && y <= height;

@@ -13,7 +13,7 @@ export function showPairs(room, texts, rows, full) {
 function line(texts, { i, j, value, change }) {
   const moved = Math.abs(change) < 0.0005 ? [] : [element("small", {}, signed(change))];
   return element("li", { "data-at": `${i},${j}`, tabindex: "-1" },
-    element("span", { class: "score" }, value.toFixed(3), ...moved),
+    element("span", { class: "score" }, value.toFixed(3).replace("-", "−"), ...moved),
     element("span", { class: "two" }, ...[i, j].map((place) =>
       element("span", {}, element("b", {}, String(place + 1)), " ", element("bdi", {}, shortened(texts[place], 120))))));
 }

@@ -5,6 +5,7 @@ const SHADES = 32;
 /** The colours named in `names`, and `shade(share)`: from --cold at 0 to --hot at 1; as `room` has them now. */
 export function palette(room, names) {
   const probe = room.appendChild(document.createElement("i"));
+  probe.style.forcedColorAdjust = "none";
   const resolved = (colour) => {
     probe.style.color = colour;
     return getComputedStyle(probe).color;

@@ -66,7 +66,7 @@ export class Results {
     const score = scores[place];
     const bar = element("span", { class: "bar", "aria-hidden": "true" });
     bar.style.setProperty("--share", `${Math.round(100 * Math.max(0, score))}%`);
-    const value = element("span", { class: "score" }, element("span", { class: "unseen" }, `Place ${i + 1}, similarity `), score.toFixed(3));
+    const value = element("span", { class: "score" }, element("span", { class: "unseen" }, `Place ${i + 1}, similarity `), score.toFixed(3).replace("-", "−"));
     const title = element(rest.length ? "strong" : "p", { dir: "auto" }, ...marked(first, asked));
     const text = rest.length ? [element("p", { dir: "auto" }, ...marked(rest.join(" "), asked))] : [];
     return element("li", { "data-at": place, tabindex: "-1" },

@@ -87,9 +87,10 @@ class Shortened {
         element("li", { "data-at": place, class: other.includes(place) ? "" : "gone" }, element("bdi", { title: titles[place] }, titles[place]))));
     const lines = before.map((place, i) => [place, i, now.indexOf(place)]).filter(([, , j]) => j >= 0);
     const middle = (i) => i * ROW + ROW / 2;
-    const links = drawn("svg", { viewBox: `0 0 100 ${FIRST * ROW}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+    const links = drawn("svg", { viewBox: `0 0 100 ${before.length * ROW}`, preserveAspectRatio: "none", "aria-hidden": "true" },
       ...lines.map(([place, i, j]) => drawn("path", { d: `M0 ${middle(i)} C50 ${middle(i)} 50 ${middle(j)} 100 ${middle(j)}`, "data-at": place, class: i === j ? "" : "moved" })));
     this.ranks.replaceChildren(list(before, now, "With full vectors"), links, list(now, before, "With shortened vectors"));
+    this.ranks.style.setProperty("--rows", before.length);
     this.ranks.dataset.kept = lines.length;
     this.#light();
   }
