@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -86,9 +87,11 @@ def test_the_map_zooms_and_moves(demo: httpx.Client, browser: Browser) -> None:
         visit.map_is_laid_out()
         stage = visit.page.locator("#documents-map .stage")
 
-        def place_of_first() -> tuple[float, float]:
+        def place_of_first() -> Any:
+            visit.page.mouse.move(0, 0)
+            visit.page.wait_for_selector("#documents-map[data-lit='']")
             visit.page.hover("#results li >> nth=0")
-            visit.page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+            visit.page.wait_for_selector("#documents-map:not([data-lit=''])")
             tip = visit.page.locator("#documents-map .tip")
             return tip.evaluate("(e) => [Number(e.dataset.x), Number(e.dataset.y)]")
 

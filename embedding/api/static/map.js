@@ -197,14 +197,14 @@ export class PointMap {
     const { names, places } = this.#shown;
     const [i] = this.pointed.places;
     this.room.dataset.lit = this.pointed.places.join(",");
-    this.tip.hidden = i === undefined || i >= names.length || !inSight(places[i], [width, height]);
+    if (places[i]) [this.tip.dataset.x, this.tip.dataset.y] = places[i];
+    this.tip.hidden = !places[i] || !inSight(places[i], [width, height]);
     if (this.tip.hidden) return;
     this.tip.textContent = shortened(names[i], 120);
     const [x, y] = places[i];
     const left = Math.min(Math.max(8, x - this.tip.offsetWidth / 2), width - this.tip.offsetWidth - 8);
     const above = y - this.tip.offsetHeight - this.#radius - 8;
     this.tip.style.transform = `translate(${left}px, ${above < 4 ? y + this.#radius + 8 : above}px)`;
-    [this.tip.dataset.x, this.tip.dataset.y] = [x, y];
   }
 
   #tools() {
