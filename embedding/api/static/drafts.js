@@ -1,12 +1,15 @@
 /** What the visitor typed and chose, kept for this tab, so that a reload loses none of it. */
 
 const KEY = "embedding-drafts";
+const WAIT = 250;
+
+const drafts = read();
+let timer;
 
 /** Put back what was kept, and keep what is put in from now on: of all fields that have data-draft. */
 export function startDrafts() {
-  const kept = read();
   for (const field of document.querySelectorAll("[data-draft]")) {
-    const value = kept[nameOf(field)];
+    const value = drafts[nameOf(field)];
     if (value === undefined) continue;
     if (field.type === "radio") field.checked = field.value === value;
     else field.value = value;
@@ -14,21 +17,28 @@ export function startDrafts() {
   document.addEventListener("input", ({ target }) => {
     if ("draft" in target.dataset) keepDraft(nameOf(target), target.value);
   });
+  addEventListener("pagehide", write);
 }
 
 /** What was kept as `name`, or undefined. */
-export const draft = (name) => read()[name];
+export const draft = (name) => drafts[name];
 
-/** Keep `value` as `name`. */
+/** Keep `value` as `name`, once nothing has been kept for a moment: documents can be megabytes. */
 export function keepDraft(name, value) {
+  drafts[name] = value;
+  clearTimeout(timer);
+  timer = setTimeout(write, WAIT);
+}
+
+const nameOf = (field) => (field.type === "radio" ? field.name : field.id);
+
+function write() {
   try {
-    sessionStorage.setItem(KEY, JSON.stringify({ ...read(), [name]: value }));
+    sessionStorage.setItem(KEY, JSON.stringify(drafts));
   } catch {
     // Denied, as in some frames, or full: then a reload loses it.
   }
 }
-
-const nameOf = (field) => (field.type === "radio" ? field.name : field.id);
 
 function read() {
   try {

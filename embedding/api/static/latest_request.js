@@ -92,7 +92,7 @@ export class LatestRequest {
     if (error.kind === "token") {
       this.session.judge(this.session.token, false);
     } else if (error.kind === "unrecorded") {
-      this.say(error.message, "", toToken("Put in the token for your own"));
+      if (!this.session.token) this.say(error.message, "", toToken("Put in the token for your own"));
     } else {
       this.say(error.message, "problem", ["Try again", retry]);
       if (error.kind !== "refused") this.session.doubt();

@@ -154,6 +154,27 @@ export function amid(points, scores) {
   return [0, 1].map((axis) => best.reduce((sum, i, k) => sum + weights[k] * points[i][axis], 0) / total);
 }
 
+/** `places` moved as little as keeps them `least` from one another: for few, whose numbers are to be read. */
+export function apart(places, least) {
+  const moved = places.map((place) => [...place]);
+  for (let round = 0; round < 60; round++) {
+    let close = false;
+    for (let i = 0; i < moved.length; i++) {
+      for (let j = i + 1; j < moved.length; j++) {
+        const [dx, dy] = [moved[j][0] - moved[i][0] || 0.1 * (j - i), moved[j][1] - moved[i][1]];
+        const far = Math.hypot(dx, dy);
+        if (far >= least) continue;
+        close = true;
+        const push = (least - far) / 2 / far;
+        moved[i] = [moved[i][0] - push * dx, moved[i][1] - push * dy];
+        moved[j] = [moved[j][0] + push * dx, moved[j][1] + push * dy];
+      }
+    }
+    if (!close) break;
+  }
+  return moved;
+}
+
 const mean = (values) => values.reduce((sum, x) => sum + x, 0) / values.length;
 
 function centre(rows) {

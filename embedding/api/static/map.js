@@ -1,8 +1,10 @@
 /** Points in the plane on a canvas: named, coloured, moved and zoomed, by pointer, touch or keyboard. */
 
 import { byId, element, shortened, still } from "./dom.js";
-import { directionOf, placed } from "./labels.js";
+import { placed } from "./labels.js";
+import { apart } from "./layout.js";
 import { onRecolour, palette } from "./palette.js";
+import { disc, line, write } from "./pen.js";
 import { Viewport } from "./viewport.js";
 
 const COLOURS = ["ink", "soft", "line", "card", "accent", "on-accent", "query"];
@@ -19,6 +21,7 @@ export class PointMap {
   #shown = null;
   #frame = 0;
   #drag = null;
+  #palette = null;
 
   /**
    * @param {HTMLElement} room
@@ -108,7 +111,7 @@ export class PointMap {
     this.#view.fit([...points, ...ghosts], size, [Math.min(90, size[0] / 6), 30]);
     const places = points.map(this.#view.place);
     shown.places = this.numbered ? apart(places, 2 * this.#radius + 2) : places;
-    shown.colour = palette(this.room, COLOURS);
+    shown.colour = this.#palette ??= palette(this.room, COLOURS);
     pen.font = `13px ${getComputedStyle(this.room).fontFamily}`;
     pen.textBaseline = "middle";
     ghosts.forEach((ghost, i) => this.#drawGhost(pen, this.#view.place(ghost), shown.places[i]));
@@ -226,7 +229,10 @@ export class PointMap {
     const { stage, pointed } = this;
     pointed.addEventListener("change", () => this.redraw());
     new ResizeObserver(() => this.redraw()).observe(stage);
-    onRecolour(() => this.redraw());
+    onRecolour(() => {
+      this.#palette = null;
+      this.redraw();
+    });
     stage.addEventListener("pointerdown", (event) => {
       this.#drag = { x: event.clientX, y: event.clientY, far: false };
       this.#point(event);
@@ -301,57 +307,4 @@ export class PointMap {
   }
 }
 
-/** `places` moved as little as keeps them `least` from one another: for few, whose numbers are to be read. */
-function apart(places, least) {
-  const moved = places.map((place) => [...place]);
-  for (let round = 0; round < 60; round++) {
-    let close = false;
-    for (let i = 0; i < moved.length; i++) {
-      for (let j = i + 1; j < moved.length; j++) {
-        const [dx, dy] = [moved[j][0] - moved[i][0] || 0.1 * (j - i), moved[j][1] - moved[i][1]];
-        const far = Math.hypot(dx, dy);
-        if (far >= least) continue;
-        close = true;
-        const push = (least - far) / 2 / far;
-        moved[i] = [moved[i][0] - push * dx, moved[i][1] - push * dy];
-        moved[j] = [moved[j][0] + push * dx, moved[j][1] + push * dy];
-      }
-    }
-    if (!close) break;
-  }
-  return moved;
-}
-
 const inSight = ([x, y], [width, height]) => x >= 0 && y >= 0 && x <= width && y <= height;
-
-function disc(pen, x, y, radius, fill, stroke, width) {
-  pen.beginPath();
-  pen.arc(x, y, radius, 0, 2 * Math.PI);
-  pen.lineWidth = width;
-  if (stroke) pen.strokeStyle = stroke;
-  if (fill) pen.fillStyle = fill;
-  if (fill) pen.fill();
-  if (stroke) pen.stroke();
-}
-
-function line(pen, from, to, colour) {
-  pen.beginPath();
-  pen.setLineDash([3, 4]);
-  pen.strokeStyle = colour;
-  pen.lineWidth = 1.5;
-  pen.moveTo(...from);
-  pen.lineTo(...to);
-  pen.stroke();
-  pen.setLineDash([]);
-}
-
-function write(pen, text, x, y, align, colour, how) {
-  pen.save();
-  if (how === "bold") pen.font = pen.font.replace(/^/, "600 ").replace("13px", "12px");
-  pen.direction = directionOf(text);
-  pen.textAlign = align;
-  pen.fillStyle = colour;
-  if (how === "outlined") pen.strokeText(text, x, y);
-  pen.fillText(text, x, y);
-  pen.restore();
-}

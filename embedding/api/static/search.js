@@ -14,7 +14,7 @@ import { dot } from "./vectors.js";
 
 const TYPING = 120;
 const PASTING = 500;
-const LINKED = 3; // documents that the map ties to the query
+const LINKED = 3; // documents that the map ties to the query, at most
 
 /**
  * Returns what makes the requests for the query and for the documents, for the examples.
@@ -122,7 +122,8 @@ class Found {
     this.#scores = scores;
     const milliseconds = start === null ? null : performance.now() - start;
     this.results.show({ query: text, texts: this.texts, scores, order, milliseconds });
-    this.map.change({ query: { name: text, among: (points) => amid(points, scores), nearest: order.slice(0, LINKED) } });
+    const nearest = order.slice(0, LINKED).filter((i) => scores[i] > scores[order[0]] / 2);
+    this.map.change({ query: { name: text, among: (points) => amid(points, scores), nearest } });
     this.#colour();
     this.shorten.show(this.texts.map(titleOf), this.#vectors, asked);
   }
