@@ -12,7 +12,6 @@ from tests.live import TOKEN
 pytestmark = pytest.mark.browser
 
 COMPRESSED_BYTES = 80_000
-FIRST_PAINT_MS = 1000
 FOCUS_SHOWN = """
 () => { const style = getComputedStyle(document.activeElement);
         return style.outlineStyle !== "none" || style.boxShadow !== "none" }
@@ -209,7 +208,6 @@ def test_it_is_light_to_load(demo: httpx.Client, browser: Browser) -> None:
         paint = visit.page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
 
     assert size < COMPRESSED_BYTES
-    assert paint < FIRST_PAINT_MS
     print(f"{len(files)} files, {size} bytes; first paint after {paint:.0f} ms")
 
 

@@ -2,13 +2,14 @@
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Route
+from playwright.sync_api import Browser, Route, expect
 
 from tests.browser import WIDE, Visit, url, visiting
 
@@ -170,7 +171,7 @@ def test_a_file_that_is_dropped_becomes_documents(
     with visiting(browser, url(demo)) as visit:
         visit.open()
         visit.page.evaluate(DROP, [name, content])
-        visit.page.wait_for_function("(text) => document.querySelector('#documents').value === text", arg=expected)
+        expect(visit.page.locator("#documents")).to_have_value(expected)
 
 
 def test_a_pasted_table_becomes_documents_and_pasted_words_stay_as_they_are(
@@ -226,7 +227,7 @@ def test_loading_the_abstracts_can_be_undone(demo: httpx.Client, browser: Browse
         visit.come()
         visit.page.fill("#documents", "what the visitor pasted")
         visit.page.click("#load-abstracts")
-        visit.page.wait_for_function("document.querySelector('#documents').value.includes('zebrafish')")
+        expect(visit.page.locator("#documents")).to_have_value(re.compile("zebrafish"))
         visit.page.focus("#documents")
         visit.page.keyboard.press("ControlOrMeta+z")
         assert visit.page.input_value("#documents") == "what the visitor pasted"

@@ -3,7 +3,7 @@
 import httpx
 import numpy as np
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.browser import WIDE, url, visiting
 from tests.test_page_compare import at_dimensions
@@ -48,7 +48,7 @@ def test_recall_and_bytes_follow_the_slider_and_the_format(demo: httpx.Client, b
 def test_every_choice_is_shown_and_can_be_taken(demo: httpx.Client, browser: Browser) -> None:
     with visiting(browser, url(demo), viewport=WIDE) as visit:
         visit.come()
-        visit.page.wait_for_function("!document.querySelector('#choices').textContent.includes('…')")
+        expect(visit.page.locator("#choices b", has_text="…")).to_have_count(0)
         cells = visit.texts("#choices button")
         visit.page.click("#choices [data-dimension='192'][data-format=int8]")
 

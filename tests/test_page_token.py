@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.browser import WIDE, url, visiting
 from tests.live import TOKEN
@@ -21,7 +21,7 @@ def test_the_token_of_a_link_is_taken_and_leaves_the_address(demo: httpx.Client,
         visit.settle()
         assert visit.sent()
         visit.page.evaluate("location.hash = '#token=another'")
-        visit.page.wait_for_function("document.querySelector('#token').value === 'another'")
+        expect(visit.page.locator("#token")).to_have_value("another")
         assert visit.page.url == f"{visit.url}?x=1"
         visit.complaints.clear()  # the refusal of the other
 
