@@ -197,7 +197,7 @@ def test_the_slider_cuts_the_vectors_and_every_picture_follows(demo: httpx.Clien
 
 def test_on_a_phone_the_slider_stays_in_sight_of_what_it_changes(demo: httpx.Client, browser: Browser) -> None:
     in_sight = "(e) => { const b = e.getBoundingClientRect(); return b.top >= 0 && b.bottom <= innerHeight }"
-    with visiting(browser, url(demo), viewport={"width": 390, "height": 844}) as visit:
+    with visiting(browser, url(demo), viewport={"width": 390, "height": 844}, reduced_motion="reduce") as visit:
         visit.come()
         for place in ("#heat", "#map", "#pairs"):
             visit.page.locator(place).evaluate("(e) => scrollTo(0, scrollY + e.getBoundingClientRect().top - 300)")

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_the_token_of_a_link_is_taken_and_leaves_the_address(demo: httpx.Client, browser: Browser) -> None:
-    with visiting(browser, url(demo)) as visit:
+    with visiting(browser, url(demo), refusals=True) as visit:
         visit.page.goto(f"{visit.url}?x=1#token={TOKEN}")
         visit.page.wait_for_selector("#token-said:not(:empty)")
 
@@ -23,7 +23,6 @@ def test_the_token_of_a_link_is_taken_and_leaves_the_address(demo: httpx.Client,
         visit.page.evaluate("location.hash = '#token=another'")
         expect(visit.page.locator("#token")).to_have_value("another")
         assert visit.page.url == f"{visit.url}?x=1"
-        visit.complaints.clear()  # the refusal of the other
 
 
 def test_without_a_token_a_recorded_example_lives(demo: httpx.Client, browser: Browser) -> None:
