@@ -8,14 +8,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from embedding.demo import demo_settings
-from embedding.model import ModelUnavailable
-from embedding.model.errors import UnsupportedModel
-from embedding.model.fetch.manifest import verify
-from embedding.model.fetch.weights import fetch
-from embedding.model.load import fetch_and_prepare
-from embedding.settings import CorpusSettings, Options, Settings, SettingsError
-from embedding.telemetry.logs import configure_logging
+try:
+    from embedding.demo import demo_settings
+    from embedding.model import ModelUnavailable
+    from embedding.model.errors import UnsupportedModel
+    from embedding.model.fetch.manifest import verify
+    from embedding.model.fetch.weights import fetch
+    from embedding.model.load import fetch_and_prepare
+    from embedding.settings import CorpusSettings, Options, Settings, SettingsError
+    from embedding.telemetry.logs import configure_logging
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"error: {missing.name} is not installed. The service needs this package with its extra [serve], or [all]; "
+        "[client] alone is for programs that import embedding.client."
+    ) from None
 
 SECRETS = {"auth_token", "hf_token"}  # by environment only: a command line is there for all to see
 # What concerns the model, whatever is done with it; the rest of Settings is about serving it.

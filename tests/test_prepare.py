@@ -17,8 +17,8 @@ from embedding.model.fetch.manifest import read_manifest, verify
 from embedding.model.load import load_engine
 from embedding.model.onnx_engine import OnnxEngine
 from embedding.model.prepare import fidelity, prepare
+from embedding.model.prepare.original import LoadedModel
 from embedding.model.prepare.quantize import quantize
-from embedding.model.reference import load_reference
 from embedding.settings import Settings
 from tests.cli import run, running
 from tests.live import live
@@ -41,7 +41,7 @@ def test_sentences_it_did_not_see_are_as_near(demo_model: Path, prepared_demo: P
     texts = [" ".join(rng.choice(words, rng.integers(1, 40))) for _ in range(500)]
 
     asked = fidelity.alternating(texts)
-    expected = fidelity.reference_vectors(load_reference(demo_model), asked)
+    expected = LoadedModel(demo_model).vectors(asked)
     report = fidelity.check(OnnxEngine(prepared_demo, "int8"), asked, expected)
 
     assert report.mean > 0.9985
