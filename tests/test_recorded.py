@@ -6,14 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from embedding.model import ModelUnavailable
 from embedding.model.fetch.content import content_digest
 from embedding.model.fetch.recordings import RECORDINGS, find_recording
-from embedding.model.prepare import fidelity, tokens
-from embedding.model.prepare.original import LoadedModel
 from embedding.model.prepare.recorded import RecordedModel
 from tests.cli import ROOT
 
@@ -44,15 +41,6 @@ def test_what_else_it_needs_is_told(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert "pip install onnx" in done.stderr
-
-
-def test_the_recording_is_what_sentence_transformer_says(demo_model: Path) -> None:
-    recorded, loaded = RecordedModel(demo_model, RECORDING), LoadedModel(demo_model)
-    texts = fidelity.alternating(fidelity.sentences()[1])[::8]
-
-    np.testing.assert_allclose(recorded.vectors(texts), loaded.vectors(texts), atol=1e-6)
-    for text in tokens.ODD_TEXTS.values():
-        assert recorded.token_ids("query", text) == loaded.token_ids("query", text)
 
 
 def test_a_recording_is_of_one_model_alone(demo_model: Path, tmp_path: Path) -> None:
