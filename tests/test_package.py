@@ -108,6 +108,8 @@ print(EmbeddingClient("http://127.0.0.1:1", "token"), AsyncEmbeddingClient.__mod
 @pytest.mark.parametrize(("extra", "file"), [("serve", "embedding/requirements-demo.txt"), ("all", "requirements.txt")])
 def test_what_a_home_installs_is_what_an_extra_asks_for(extra: str, file: str) -> None:
     asked, installed = named(EXTRAS["serve"]), pins("embedding/requirements.txt", file)
+    if extra == "serve":
+        asked = named(EXTRAS["client"]) | asked  # the demo is to be used, too
     if extra == "all":
         assert EXTRAS["all"][0] == "embedding[client,serve]"
         asked |= named(EXTRAS["all"][1:])
