@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 
-# The README's table of variables says what each is for. A container has them from where it was deployed, since it must
+# The table in docs/modal.md says what each is for. A container has them from where it was deployed, since it must
 # declare the same: Modal pairs what a function uses here with what it used there.
 try:
     GIVEN = given_here(HERE / FILE) if modal.is_local() else carried_here()

@@ -8,14 +8,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from embedding.demo import demo_settings
-from embedding.model import ModelUnavailable
-from embedding.model.errors import UnsupportedModel
-from embedding.model.fetch.manifest import verify
-from embedding.model.fetch.weights import fetch
-from embedding.model.load import fetch_and_prepare
-from embedding.settings import CorpusSettings, Options, Settings, SettingsError
-from embedding.telemetry.logs import configure_logging
+try:
+    from embedding.demo import demo_settings
+    from embedding.model import ModelUnavailable
+    from embedding.model.errors import UnsupportedModel
+    from embedding.model.fetch.manifest import verify
+    from embedding.model.fetch.weights import fetch
+    from embedding.model.load import fetch_and_prepare
+    from embedding.settings import CorpusSettings, Options, Settings, SettingsError
+    from embedding.telemetry.logs import configure_logging
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"error: {missing.name} is not installed. The service needs this package with its extra [serve], or [all]; "
+        "[client] alone is for programs that import embedding.client."
+    ) from None
 
 SECRETS = {"auth_token", "hf_token"}  # by environment only: a command line is there for all to see
 # What concerns the model, whatever is done with it; the rest of Settings is about serving it.
@@ -56,7 +62,7 @@ def _download(settings: Settings) -> int:
 
 
 def _prepare(settings: Settings, output: Path) -> int:
-    settings = demo_settings(settings)
+    precision, settings = settings.precision, demo_settings(settings)
     from embedding.model.prepare import prepare, print_progress, refuse_to_replace
 
     for stop in (signal.SIGINT, signal.SIGTERM):
@@ -64,7 +70,7 @@ def _prepare(settings: Settings, output: Path) -> int:
     try:
         refuse_to_replace(output)  # before the model is fetched
         source = fetch(settings.model_id, settings.model_revision, settings.hub_token)
-        prepare(source, output, source_id=settings.model_id, precision=settings.precision, report=print_progress)
+        prepare(source, output, source_id=settings.model_id, precision=precision, report=print_progress)
         verify(output)
     except UnsupportedModel as error:
         raise UnsupportedModel(f"{error}. ENGINE=torch serves the model as it is, unprepared.") from error

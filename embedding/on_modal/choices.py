@@ -73,7 +73,7 @@ def variable(default: Any, read: Callable[[str], Any]) -> Any:
 
 @dataclass(frozen=True)
 class Choices:
-    """What one deploy asks for. The README's table says what each variable is for.
+    """What one deploy asks for. The table in docs/modal.md says what each variable is for.
 
     A field that is None by default gets a value in `read` that depends on the others, or stays as it is: Modal's own.
     """

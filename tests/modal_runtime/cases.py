@@ -1,7 +1,7 @@
 """The app inside Modal's own container runtime, against the backend of Modal's own test suite.
 
 Run beside a harness that deploys `modal_app` there and brings `deployed`, `servicer`, `web` and the container helpers
-(see the README, "Deploy to Modal"); it is no part of the ordinary run, which has no such backend.
+(see docs/modal.md); it is no part of the ordinary run, which has no such backend.
 """
 
 import asyncio
