@@ -13,6 +13,7 @@ import modal
 
 from embedding.on_modal.choices import ChoiceError, Choices
 from embedding.on_modal.given import FILE, carried, carried_here, describe, given_here, read_file
+from embedding.on_modal.local_model import is_hidden
 from embedding.on_modal.start import start_job
 
 if TYPE_CHECKING:
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from embedding.corpus import Job, Model, Shard, ShardReport
+    from embedding.corpus.estimate import Speed
+    from embedding.corpus.read.rows import Document
     from embedding.model import Task
 
 HERE = Path(__file__).parent
 
-# The README's table of variables says what each is for. A container has them from where it was deployed, since it must
+# The table in docs/modal.md says what each is for. A container has them from where it was deployed, since it must
 # declare the same: Modal pairs what a function uses here with what it used there.
 try:
     GIVEN = given_here(HERE / FILE) if modal.is_local() else carried_here()
@@ -74,6 +77,20 @@ def find_secret(name: str, keys: str, *, needed: bool) -> modal.Secret:
     return secret
 
 
+def find_volume(name: str) -> modal.Volume:
+    """The volume of that name as it is; where there is none, a new one of version 2, to which many may write."""
+    volume = modal.Volume.from_name(name)
+    if modal.is_local():
+        try:
+            volume.hydrate()
+            modal.Volume.from_name(name, version=2).hydrate()
+        except modal.exception.InvalidError:
+            print(f"The volume {name!r} is of version 1, to which Modal advises few containers to write at once.")
+        except modal.exception.Error:  # none of that name, or no account or network, of which modal says more itself
+            return modal.Volume.from_name(name, create_if_missing=True, version=2)
+    return volume
+
+
 def pinned(*names: str) -> list[str]:
     """The lines of requirements.txt that pin these packages."""
     if not modal.is_local():
@@ -113,7 +130,7 @@ build_secret = find_secret(f"{CHOICES.app_name}-build", "HF_TOKEN=hf_…", neede
 def with_model(image: modal.Image) -> modal.Image:
     """`image` with the model, fetched or uploaded, and prepared."""
     if LOCAL_MODEL and modal.is_local():
-        image = image.add_local_dir(LOCAL_MODEL, CHOICES.model["MODEL_ID"], copy=True)
+        image = image.add_local_dir(LOCAL_MODEL, CHOICES.model["MODEL_ID"], copy=True, ignore=is_hidden)
     return image.run_commands(PREPARE, secrets=[build_secret]).env({"HF_HUB_OFFLINE": "1"})
 
 
@@ -215,7 +232,7 @@ if CHOICES.server:
         target_concurrency=CHOICES.target_requests,
         routing_region=CHOICES.routing_region or "us-east",
         compute_region=CHOICES.region or None,
-        exit_grace_period=30,
+        exit_grace_period=CHOICES.grace_seconds,
     )
     class Server:
         """The same service near its callers: requests enter in ROUTING_REGION, and Modal queues none of them."""
@@ -234,12 +251,12 @@ if CHOICES.server:
 
 # Whole corpora: `modal run --detach modal_app.py --input papers.parquet --output vectors`.
 
-corpus_layers = model_image.pip_install(*pinned("pyarrow", "fsspec"))
+corpus_layers = model_image.pip_install(*pinned("pyarrow", "fsspec", "charset-normalizer"))
 corpus_image = with_code(corpus_layers)
 driver_image = with_code(corpus_layers.env({"HF_HUB_OFFLINE": "0"}))  # which may read a data set of the hub
-inputs = modal.Volume.from_name(str(CHOICES.input_volume), create_if_missing=True, version=2)
-vectors = modal.Volume.from_name(str(CHOICES.output_volume), create_if_missing=True, version=2)
-board = modal.Dict.from_name(f"{CHOICES.app_name}-jobs", create_if_missing=True)
+inputs = find_volume(str(CHOICES.input_volume))
+vectors = find_volume(str(CHOICES.output_volume))
+board = modal.Dict.from_name(CHOICES.board, create_if_missing=True)
 INPUTS, VECTORS, BUCKET = Path("/inputs"), Path("/vectors"), Path("/bucket")
 DAY = 24 * 60 * 60
 
@@ -271,6 +288,12 @@ class Corpus:
         from embedding.corpus import describe
 
         return describe(self.engine, self.settings.model_id)
+
+    @modal.method()
+    def measure(self, job: "Job", documents: "list[Document]") -> "Speed":
+        from embedding.corpus.estimate import measure
+
+        return measure(self.engine, job, documents)
 
     @modal.method()
     def embed(self, job: "Job", shard: "Shard", folder: Path) -> tuple["ShardReport", str, float]:
@@ -315,7 +338,7 @@ def embed_corpus(
     for volume in (inputs, vectors):
         volume.reload()
     driver = Driver(CHOICES, Corpus, vectors, VECTORS, INPUTS, BUCKET if CHOICES.bucket else None, board)
-    most = containers or CHOICES.corpus_containers or 1
+    most = containers if containers is not None else CHOICES.corpus_containers or 1
     return driver.run(address, output, options or {}, most, to, model or {})
 
 
@@ -328,16 +351,28 @@ def main(
     title_column: str = "",
     id_column: str = "",
     chunk_tokens: int = 0,
+    keep: str = "",
+    limit: int = 0,
+    dry_run: bool = False,
+    allow_rejects: bool = False,
+    input_format: str = "",
+    encoding: str = "",
+    delimiter: str = "",
+    quote: str = "",
+    no_header: bool = False,
     chunk_overlap: int = -1,
-    vector_format: str = "float32",
+    vector_format: str = "",
     replace: bool = False,
 ) -> None:
     """Embed INPUT into the folder OUTPUT of a volume.
 
     INPUT is a file or folder here, or hf://datasets/…, volume://… or bucket://…. With TO, bucket://FOLDER or
-    hf://datasets/OWNER/NAME, the finished files are copied there.
+    hf://datasets/OWNER/NAME, the finished files are copied there. DRY_RUN says what it would take and cost.
     """
     options = {"text_column": text_column or None, "title_column": title_column or None, "id_column": id_column or None,
                "chunk_tokens": chunk_tokens or None, "chunk_overlap": None if chunk_overlap < 0 else chunk_overlap,
-               "vector_format": vector_format, "replace": replace}  # fmt: skip
-    start_job(CHOICES, GIVEN, embed_corpus, inputs, board, input, output, to, options)
+               "vector_format": vector_format or None, "replace": replace, "keep": keep or None,
+               "limit": limit or None, "dry_run": dry_run, "allow_rejects": allow_rejects,
+               "input_format": input_format or None, "encoding": encoding or None, "delimiter": delimiter or None,
+               "quote": quote or None, "no_header": no_header}  # fmt: skip
+    start_job(CHOICES, GIVEN, embed_corpus, app.app_id, inputs, board, input, output, to, options)

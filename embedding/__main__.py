@@ -8,14 +8,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from embedding.demo import demo_settings
-from embedding.model import ModelUnavailable
-from embedding.model.errors import UnsupportedModel
-from embedding.model.fetch.manifest import verify
-from embedding.model.fetch.weights import fetch
-from embedding.model.load import fetch_and_prepare
-from embedding.settings import CorpusSettings, Options, Settings, SettingsError
-from embedding.telemetry.logs import configure_logging
+try:
+    from embedding.demo import demo_settings
+    from embedding.model import ModelUnavailable
+    from embedding.model.errors import UnsupportedModel
+    from embedding.model.fetch.manifest import verify
+    from embedding.model.fetch.weights import fetch
+    from embedding.model.load import fetch_and_prepare
+    from embedding.settings import CorpusSettings, Options, Settings, SettingsError
+    from embedding.telemetry.logs import configure_logging
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"error: {missing.name} is not installed. The service needs this package with its extra [serve], or [all]; "
+        "[client] alone is for programs that import embedding.client."
+    ) from None
 
 SECRETS = {"auth_token", "hf_token"}  # by environment only: a command line is there for all to see
 # What concerns the model, whatever is done with it; the rest of Settings is about serving it.
@@ -56,7 +62,7 @@ def _download(settings: Settings) -> int:
 
 
 def _prepare(settings: Settings, output: Path) -> int:
-    settings = demo_settings(settings)
+    precision, settings = settings.precision, demo_settings(settings)
     from embedding.model.prepare import prepare, print_progress, refuse_to_replace
 
     for stop in (signal.SIGINT, signal.SIGTERM):
@@ -64,7 +70,7 @@ def _prepare(settings: Settings, output: Path) -> int:
     try:
         refuse_to_replace(output)  # before the model is fetched
         source = fetch(settings.model_id, settings.model_revision, settings.hub_token)
-        prepare(source, output, source_id=settings.model_id, precision=settings.precision, report=print_progress)
+        prepare(source, output, source_id=settings.model_id, precision=precision, report=print_progress)
         verify(output)
     except UnsupportedModel as error:
         raise UnsupportedModel(f"{error}. ENGINE=torch serves the model as it is, unprepared.") from error
@@ -74,9 +80,9 @@ def _prepare(settings: Settings, output: Path) -> int:
     return 0
 
 
-def _embed(settings: Settings, input: str, output: Path, **flags: Any) -> int:
+def _embed(settings: Settings, input: list[str], output: Path, **flags: Any) -> int:
     corpus = CorpusSettings.read(**flags)
-    if missing := [name for name in ("pyarrow", "fsspec") if find_spec(name) is None]:
+    if missing := [name for name in ("pyarrow", "fsspec", "charset_normalizer") if find_spec(name) is None]:
         raise SettingsError(f"embed needs {missing[0]}, which is not installed: pip install -r requirements.txt")
     from embedding.corpus import CorpusError
     from embedding.corpus.command import embed
@@ -117,8 +123,11 @@ def _parser() -> argparse.ArgumentParser:
     embed = add(
         "embed", _embed, "a file of texts to a folder of vectors; run again, it goes on", _options(CorpusSettings)
     )
-    kinds = "a .parquet, .jsonl, .csv or .txt file, a folder or '*' pattern of such, or hf://datasets/OWNER/NAME/PATH"
-    embed.add_argument("input", metavar="INPUT", help=kinds)
+    kinds = (
+        "files (.parquet .jsonl .json .csv .tsv .txt .md .arrow .lance; also .gz .zst .bz2 .xz .zip), folders and '*' "
+        "patterns of such, - for standard input, or an address: hf://datasets/OWNER/NAME/PATH, s3://, gs://, https://"
+    )
+    embed.add_argument("input", metavar="INPUT", nargs="+", help=kinds)
     embed.add_argument("--output", metavar="FOLDER", type=Path, required=True, help="where the vectors are written")
     return parser
 

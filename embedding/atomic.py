@@ -64,6 +64,8 @@ def whole_folder(path: Path, may_replace: Callable[[], None]) -> Iterator[Path]:
     clear_unfinished(path.parent, re.compile(re.escape(path.name)))
     with _locked_folder_beside(path) as unfinished:
         yield unfinished
+        with suppress(OSError):
+            unfinished.chmod(path.stat().st_mode & 0o7777)  # as the folder that it replaces, if there is one
         for file in unfinished.iterdir():
             _sync(file)
         sync_folder(unfinished)

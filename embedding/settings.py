@@ -1,10 +1,12 @@
 """Every option, once: its environment variable, its default and what it means."""
 
+import re
 from typing import Any, Literal, Self
 
 from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+ORIGIN = re.compile(r"https?://[^/\s?#@]+")
 DEFAULT_MODEL = "GokulRajaR/embeddinggemma-300m-qat-q8_0-unquantized"
 
 EngineName = Literal["auto", "onnx", "torch"]
@@ -12,6 +14,7 @@ Precision = Literal["auto", "int8", "float32", "bfloat16"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 LogFormat = Literal["plain", "json"]
 VectorFormat = Literal["float32", "float16", "int8"]
+Quote = Literal["double", "none"]
 
 
 class SettingsError(Exception):
@@ -87,6 +90,22 @@ class Settings(Options):
     grace_period: int = Field(
         default=30, ge=0, description="seconds, told to stop, in which requests under way are answered"
     )
+    served_model_name: str | None = Field(
+        default=None, description="model name that clients may send, beside the model's own; * lets them send any"
+    )
+    default_task: str = Field(
+        default="query", description="task of a request that names none; none: callers write prompts themselves"
+    )
+    default_dimensions: int | None = Field(
+        default=None, ge=1, description="numbers in a vector where a request does not say; by default all"
+    )
+    accept_token_ids: bool = Field(
+        default=False,
+        description="take token ids of this model's tokenizer in place of texts; others give wrong vectors",
+    )
+    cors_origins: str | None = Field(
+        default=None, description="web pages elsewhere that may call the service, as https://example.org, with commas"
+    )
     metrics_open: bool = Field(default=False, description="answer /metrics without a token")
     log_level: LogLevel = Field(default="INFO", description="DEBUG says what the server does, never a text or a token")
     log_format: LogFormat = Field(default="plain", description="plain lines, or json: an object a line")
@@ -106,10 +125,23 @@ class Settings(Options):
     def _lower_case(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _only_origins(cls, value: str | None) -> str | None:
+        for origin in _parts(value or ""):
+            if origin != "*" and not ORIGIN.fullmatch(origin):
+                raise ValueError("list origins such as https://example.org, without a path, or * for any page")
+        return value
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The origins of pages that may call the service from a browser."""
+        return _parts(self.cors_origins or "")
+
     @property
     def tokens(self) -> tuple[str, ...]:
         """The tokens that clients may send."""
-        return tuple(token for part in self.auth_token.get_secret_value().split(",") if (token := part.strip()))
+        return _parts(self.auth_token.get_secret_value())
 
     def required_tokens(self) -> tuple[str, ...]:
         """`tokens`, at least one. Raises SettingsError where none is configured: the service never runs open."""
@@ -137,13 +169,30 @@ class Settings(Options):
 class CorpusSettings(Options):
     """The options of `embed`, beside those of the model."""
 
-    text_column: str | None = Field(default=None, description="the column to embed; by default told by its name")
+    text_column: str | None = Field(default=None, description="the column to embed; by default found by its name")
     title_column: str | None = Field(
-        default=None, description="a column of titles; by default told by its name, and none leaves it out"
+        default=None, description="a column of titles; by default found by its name, and none leaves it out"
     )
     id_column: str | None = Field(
-        default=None, description="a column of ids; by default told by its name, else the number of the row"
+        default=None, description="a column of ids; by default found by its name, and none takes the row numbers"
     )
+    keep: str | None = Field(default=None, description="columns to carry into the output, with commas between")
+    input_format: str | None = Field(
+        default=None, description="parquet, arrow, lance, jsonl, json, csv, tsv, txt or md; by default as files end"
+    )
+    encoding: str | None = Field(
+        default=None, description="of text files, as in cp1252; by default UTF-8, or what the file's mark says"
+    )
+    delimiter: str | None = Field(
+        default=None, description="of CSV: a character, tab, or none; by default found in the first rows"
+    )
+    quote: Quote | None = Field(
+        default=None, description="of CSV: double (quotes), or none; by default double, and none for TSV"
+    )
+    no_header: bool = Field(default=False, description="the first row of CSV has no names: columns are 1, 2, 3 …")
+    limit: int | None = Field(default=None, ge=1, description="embed the first rows, so many; by default all")
+    dry_run: bool = Field(default=False, description="say what would be read and how long it would take, and end")
+    allow_rejects: bool = Field(default=False, description="exit with 0 however many rows can't be embedded")
     chunk_tokens: int | None = Field(
         default=None, ge=1, description="tokens in a window of a longer text; by default the model's limit"
     )
@@ -154,4 +203,14 @@ class CorpusSettings(Options):
         default="float32", description="numbers in the files: float32, float16, or int8 with a scale a vector"
     )
     shard_chars: int = Field(default=1_000_000, ge=1, description="characters of text in one file of vectors, about")
-    replace: bool = Field(default=False, description="make all files anew where none is of the input as it is now")
+    replace: bool = Field(
+        default=False, description="delete files of vectors that are of the input no more, even all of them"
+    )
+    to: str | None = Field(
+        default=None, description="lance: a LanceDB table as well; or hf://datasets/OWNER/NAME, to push the files there"
+    )
+    index: bool = Field(default=False, description="give the LanceDB table an index, for millions of vectors")
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part for each in text.split(",") if (part := each.strip()))

@@ -21,6 +21,7 @@ ARGUMENTS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disabl
 --disable-component-update --disable-sync""".split()
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS") or ROOT / ".artifacts" / "screenshots")
 PATIENCE_MS = 90_000
+TYPING_MS = 550  # longer than the page waits for the next key
 WIDE: Any = {"width": 1280, "height": 900}
 GRAVE = ("serious", "critical")
 
@@ -56,15 +57,47 @@ class Visit:
         self.page.fill("#token", token)
         self.page.press("#token", "Enter")
 
-    def compare(self) -> None:
-        """Come as a visitor with the token, and see the sample sentences compared."""
+    def open(self) -> None:
+        """Come as a visitor without a token, and see the recorded example."""
+        self.page.goto(self.url)
+        self.page.wait_for_selector("[data-state=ready]")
+        self.settle()
+
+    def come(self, *views: str) -> None:
+        """Come as a visitor with the token, and see the samples in all `views`, or some, by the server."""
         self.page.goto(self.url)
         self.give_token()
-        self.page.wait_for_selector("#map svg")
+        self.page.wait_for_selector("#token-said:not(:empty)")
+        self.settle(*views)
 
-    def load_abstracts(self) -> None:
-        self.page.click("#load-abstracts")
-        self.page.wait_for_selector("#results li")
+    def settle(self, *views: str) -> None:
+        """Wait until what the views show is of what is in their fields."""
+        self.page.wait_for_timeout(TYPING_MS)
+        for view in views or ("search", "compare"):
+            self.page.wait_for_selector(f"#{view}[aria-busy=false]:not(.stale)")
+
+    def ask(self, query: str) -> None:
+        self.page.fill("#query", query)
+        self.settle("search")
+
+    def search_in(self, documents: str) -> None:
+        self.page.fill("#documents", documents)
+        self.settle("search")
+
+    def say(self, sentences: str) -> None:
+        self.page.fill("#sentences", sentences)
+        self.settle("compare")
+
+    def map_is_laid_out(self, room: str = "#documents-map") -> None:
+        self.page.wait_for_selector(f"{room}[data-settled=true]")
+
+    def texts(self, selector: str) -> list[str]:
+        return self.page.locator(selector).all_inner_texts()
+
+    def facts(self, place: str) -> dict[str, str]:
+        """The terms and descriptions of a list, shown or not."""
+        terms, values = self.page.locator(f"{place} dt"), self.page.locator(f"{place} dd")
+        return dict(zip(terms.all_text_contents(), values.all_text_contents(), strict=True))
 
     def wait_for(self, count: int, selector: str) -> None:
         expect(self.page.locator(selector)).to_have_count(count, timeout=PATIENCE_MS)
@@ -73,9 +106,15 @@ class Visit:
         """The bodies of the requests for vectors so far."""
         return [request.post_data_json for request in self.requests if request.url.endswith("/predict")]
 
-    def shoot(self, name: str) -> None:
+    def shoot(self, name: str, view: str | None = None) -> None:
+        """Keep a picture of the whole page, or of one view."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+        path = SCREENSHOTS / f"{name}.png"
+        self.page.evaluate("document.querySelector('.contents')?.style.setProperty('position', 'static')")
+        if view:
+            self.page.locator(view).screenshot(path=path)
+        else:
+            self.page.screenshot(path=path, full_page=True)
 
     def assert_accessible(self) -> None:
         found = Axe().run(self.page).response["violations"]

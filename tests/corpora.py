@@ -2,7 +2,8 @@
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from embedding.corpus import (
     Summary,
     describe,
     embed_corpus,
-    open_source,
+    open_input,
 )
 from embedding.corpus.local import local_map
-from embedding.model import Engine
+from embedding.model import Engine, Task, TokenizedText
 from embedding.settings import CorpusSettings
+from tests.fake_engine import FakeEngine
 
 WORDS = "granite harbour melody quartz ferment lantern vector turbine archive glacier".split()
 
@@ -39,6 +41,33 @@ def write_jsonl(path: Path, rows: list[Any]) -> Path:
     return path
 
 
+def arxiv_rows(count: int, seed: int = 0) -> Iterator[dict[str, Any]]:
+    """Rows as arXiv's own list has them: an abstract of lines with LaTeX, authors, and versions with their dates."""
+    rng = np.random.default_rng(seed)
+    for number in range(count):
+        words = rng.choice(WORDS, 150).tolist()
+        lines = [" ".join(words[start : start + 10]) for start in range(0, 150, 10)]
+        yield {
+            "id": f"{number // 10_000 + 1000:04}.{number % 10_000:05}",
+            "authors": "M. Müller, J. O'Neill and C. Bal\\'azs",
+            "title": f"On the {words[0]}\n  of {words[1]}",
+            "abstract": "  " + "\n".join(lines) + f" with $\\alpha_{{{number}}} \\leq 10^{{-3}}$\n",
+            "versions": [{"version": f"v{each + 1}", "created": "Mon, 2 Apr 2007 19:18:42 GMT"} for each in range(2)],
+            "update_date": "2008-11-26",
+            "authors_parsed": [["Müller", "M.", ""]],
+        }
+
+
+class WordEngine(FakeEngine):
+    """An engine that costs nothing: a token a word, and no limit to them."""
+
+    batch_tokens = 4096
+    info = replace(FakeEngine.info, max_tokens=None, task_max_tokens={"query": None, "document": None})
+
+    def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[TokenizedText]:
+        return [TokenizedText(text, task, len(text.split()), len(text.split()), prompt=prompt) for text in texts]
+
+
 class Corpus:
     """Runs jobs with one engine. `map` is made anew for each output folder."""
 
@@ -49,16 +78,15 @@ class Corpus:
 
     def embed(
         self,
-        address: Path | str,
+        address: Path | str | list[str],
         output: Path,
         map: Map | None = None,
         progress: Progress | None = None,
         **options: Any,
     ) -> Summary:
         return embed_corpus(
-            open_source(str(address)),
+            open_input(address if isinstance(address, list) else str(address), output, CorpusSettings.read(**options)),
             output,
-            CorpusSettings.read(**options),
             self.model,
             map or self.map(output),
             progress=progress or Progress(io.StringIO()),

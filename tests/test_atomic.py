@@ -110,6 +110,18 @@ def test_a_folder_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("exchange")
+def test_a_folder_keeps_its_rights_when_it_is_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    folder.chmod(0o2770)
+    fill(folder, "old")
+
+    fill(folder, "new")
+
+    assert folder.stat().st_mode & 0o7777 == 0o2770
+
+
+@pytest.mark.usefixtures("exchange")
 def test_a_file_that_comes_at_the_last_moment_stays(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()

@@ -41,7 +41,7 @@ def _session(path: Path, radius: int | None) -> ort.InferenceSession:
     inputs = RaggedInputs(graph, (HEADS + 2) * HEAD)
     sizes = graph.constant(np.array([HEADS * HEAD, HEAD, HEAD]))
     q, k, v = graph.ops("Split", inputs.embeddings, sizes, outputs=3, axis=-1)
-    graph.save(path, inputs.pool(inputs.attend(q, k, v, HEADS, HEAD, 0.3, radius)))
+    graph.save(path, {"vectors": inputs.pool(inputs.attend(q, k, v, HEADS, HEAD, 0.3, radius))})
     return ort.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 

@@ -281,10 +281,10 @@ def test_rates_that_no_line_fits_are_refused(rates: tuple[float, float, int]) ->
         linear_service(*rates)
 
 
-def test_the_rates_are_the_figures_of_the_readme_and_the_table_is_as_printed() -> None:
-    readme = (ROOT / "README.md").read_text()
+def test_the_rates_are_the_figures_of_the_docs_and_the_table_is_as_printed() -> None:
+    figures = (ROOT / "docs/figures.md").read_text()
 
-    rates = re.findall(r"^\| HTTP, (?:1 client|16 clients) \| int8 \| ([\d.]+) requests/s", readme, re.MULTILINE)
+    rates = re.findall(r"^\| HTTP, (?:1 client|16 clients) \| int8 \| ([\d.]+) requests/s", figures, re.MULTILINE)
 
     assert [float(rate) for rate in rates] == [ONE_CLIENT_RATE, FULL_RATE]
     assert report(parser().parse_args([])) in (ROOT / "tests/benchmarks/README.md").read_text()

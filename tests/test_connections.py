@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from embedding.server.connection import CAUSES
 from embedding.settings import Settings
 from tests.cli import Running, running
 from tests.live import TOKEN, live
@@ -179,13 +180,15 @@ def test_what_is_no_decent_request_is_refused(patient: Running, sent: bytes, sta
         assert read_answer(connection)[0] == status
     assert patient.output.count("WARNING") == before
     assert patient.health().status_code == 200
+    metrics = httpx.get(f"{patient.url}/metrics", headers={"X-API-Key": TOKEN}).text
+    assert f'embedding_rejects_total{{cause="{CAUSES[status]}"}}' in metrics
 
 
-def test_thousands_of_requests_at_once_are_not_kept(patient: Running) -> None:
+def test_a_hundred_requests_at_once_are_answered_and_thousands_are_not_kept(patient: Running) -> None:
     with connect(patient.url) as connection:
-        connection.sendall(b"GET /status HTTP/1.1\r\n\r\n" * 9 + head("/status", "GET", Connection="close"))
+        connection.sendall(b"GET /status HTTP/1.1\r\n\r\n" * 99 + head("/status", "GET", Connection="close"))
 
-        assert read_to_end(connection).count(b"HTTP/1.1 200") == 10
+        assert read_to_end(connection).count(b"HTTP/1.1 200") == 100
 
     with connect(patient.url) as connection:
         connection.sendall(b"GET /status HTTP/1.1\r\n\r\n" * 5000)

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from embedding.corpus import CorpusError, open_source
-from embedding.corpus.columns import choose
-from embedding.corpus.windows import titled
+from embedding.corpus import CorpusError, Input, open_input
+from embedding.corpus.read.columns import choose
 from embedding.model.errors import NotFinite, NoTokens, TextError
+from embedding.model.prompts import titled
 from embedding.settings import CorpusSettings
-from tests.corpora import Corpus, made_texts, manifest, matrix, rejects, table, write_jsonl
+from tests.corpora import Corpus, WordEngine, arxiv_rows, made_texts, manifest, matrix, rejects, table, write_jsonl
 from tests.tiny_gemma import DIMENSION, MAX_TOKENS
 
 TEXTS = ["a lattice", 'quoted "words", and\na second line', "Übergrößenträger 量子 🙂", *made_texts(20)]
@@ -26,6 +26,10 @@ LINES = [text.replace("\n", " ") for text in TEXTS]
 def parquet(path: Path, columns: dict[str, object]) -> Path:
     pq.write_table(pa.table(columns), path)
     return path
+
+
+def looked_at(address: Path | str) -> Input:
+    return open_input(str(address), Path("not-there"), CorpusSettings.read())
 
 
 def csv_file(path: Path, rows: list[list[str]]) -> Path:
@@ -116,14 +120,18 @@ def test_a_model_without_a_place_for_titles_gets_them_in_front() -> None:
     assert titled("passage: ", "X") == "passage: X\n"
 
 
+def kinds(*names: str) -> dict[str, frozenset[str]]:
+    return dict.fromkeys(names, frozenset({"text"}))
+
+
 def test_columns_are_told_by_their_names() -> None:
-    types = dict.fromkeys(["Paper_ID", "TITLE", "Abstract", "year"], "")
+    types = kinds("Paper_ID", "TITLE", "Abstract", "year")
 
     columns = choose(types, CorpusSettings.read())
 
     assert (columns.text, columns.title, columns.id) == ("Abstract", "TITLE", "Paper_ID")
     assert str(columns) == "text from 'Abstract', title from 'TITLE', id from 'Paper_ID'"
-    assert choose({"anything": ""}, CorpusSettings.read()).text == "anything"
+    assert choose(kinds("anything"), CorpusSettings.read()).text == "anything"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +145,7 @@ def test_columns_are_told_by_their_names() -> None:
 )
 def test_columns_that_can_t_be_told_are_an_error_that_lists_them(types, options, words: list[str]) -> None:
     with pytest.raises(CorpusError) as error:
-        choose(dict.fromkeys(types, ""), CorpusSettings.read(**options))
+        choose(kinds(*types), CorpusSettings.read(**options))
 
     for word in words:
         assert word in str(error.value)
@@ -159,18 +167,19 @@ def test_rows_that_can_t_be_embedded_are_listed_and_the_rest_goes_on(corpus: Cor
     ]
     source.write_bytes(b"\n".join(lines))
 
-    summary = corpus.embed(source, tmp_path / "out")
+    summary = corpus.embed(source, tmp_path / "out", encoding="utf-8")
 
-    assert [(reject["row"], reject["id"], reject["reason"]) for reject in rejects(tmp_path / "out")] == [
-        (1, "2", "blank"),
-        (2, "3", "not text but int"),
-        (3, "4", "no text"),
-        (4, None, "not JSON"),
-        (5, None, "not a JSON object"),
-        (6, "7", "not valid Unicode"),
-        (7, None, "not JSON"),
+    assert [(reject["line"], reject["id"], reject["reason"]) for reject in rejects(tmp_path / "out")] == [
+        (2, 2, "blank"),
+        (3, 3, "not text but an integer"),
+        (4, 4, "no text"),
+        (5, None, "not JSON"),
+        (6, None, "not a JSON object"),
+        (7, 7, "the text is not valid Unicode"),
+        (8, 8, "the text has a byte that is not of its encoding"),
     ]
-    assert table(tmp_path / "out")["id"].to_pylist() == ["1", "9"]
+    assert {reject["file"] for reject in rejects(tmp_path / "out")} == {"a.jsonl"}
+    assert table(tmp_path / "out")["id"].to_pylist() == [1, 9]
     assert (summary.rows, summary.documents, summary.rejects) == (9, 2, 7)
     assert manifest(tmp_path / "out")["counts"] == {
         "rows": 9,
@@ -186,12 +195,12 @@ def test_csv_rows_that_are_broken_are_listed(corpus: Corpus, tmp_path: Path) -> 
     source = tmp_path / "a.csv"
     source.write_bytes(b'id,text\n1,a lattice\n2,"two\nlines"\n3\n4,a,b\n5,\xff\n')
 
-    corpus.embed(source, tmp_path / "out")
+    corpus.embed(source, tmp_path / "out", encoding="utf-8")
 
-    assert [(reject["row"], reject["reason"]) for reject in rejects(tmp_path / "out")] == [
-        (2, "no text"),
-        (3, "more fields than columns"),
-        (4, "not valid Unicode"),
+    assert [(reject["row"], reject["line"], reject["reason"]) for reject in rejects(tmp_path / "out")] == [
+        (2, 5, "1 field, not 2"),
+        (3, 6, "3 fields, not 2"),
+        (4, 7, "the text has a byte that is not of its encoding"),
     ]
     assert table(tmp_path / "out")["end"].to_pylist() == [9, 9]
 
@@ -252,7 +261,7 @@ def test_a_text_longer_than_a_block_is_cut_as_well(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     source = write_jsonl(tmp_path / "a.jsonl", [{"text": LONG}])
-    monkeypatch.setattr("embedding.corpus.windows.BLOCK", 400)
+    monkeypatch.setattr("embedding.model.windows.BLOCK", 400)
 
     corpus.embed(source, tmp_path / "out", chunk_tokens=60)
 
@@ -311,8 +320,8 @@ def test_the_numbers_come_in_three_formats(corpus: Corpus, form: str, error: flo
     [
         ("a.docx", b"x", ["a.docx", ".parquet", ".jsonl"]),
         ("a.parquet", b"not parquet", ["a.parquet", "can't be read"]),
-        ("a.json", b'[{"text": "x"}]', ["a.json", "JSONL"]),
-        ("a.csv", b"", ["a.csv", "empty"]),
+        ("a.json", b'[{"text": "x"}, ', ["a.json, line 1", "not ended"]),
+        ("a.csv", b"", ["a.csv", "no row"]),
         ("a.jsonl.gz", b"not gzip", ["a.jsonl.gz", "can't be read"]),
     ],
 )
@@ -320,7 +329,7 @@ def test_an_input_that_can_t_be_read_is_an_error(name: str, content: bytes, word
     (tmp_path / name).write_bytes(content)
 
     with pytest.raises(CorpusError) as error:
-        open_source(str(tmp_path / name)).columns(CorpusSettings.read())
+        looked_at(tmp_path / name)
 
     for word in words:
         assert word in str(error.value)
@@ -329,9 +338,8 @@ def test_an_input_that_can_t_be_read_is_an_error(name: str, content: bytes, word
 @pytest.mark.parametrize(
     "address",
     [
-        "s3://bucket/a.parquet",
+        "ftp://bucket/a.parquet",
         "memory://a.parquet",
-        "file:///a.parquet",
         "https://user:hunter2@host/a.parquet",
         "hf://user:hunter2@host/datasets/a.parquet",
         "hf://datasets/owner",
@@ -340,8 +348,8 @@ def test_an_input_that_can_t_be_read_is_an_error(name: str, content: bytes, word
     ],
 )
 def test_an_address_that_can_t_be_read_is_an_error_that_says_what_can(address: str) -> None:
-    with pytest.raises(CorpusError, match="this machine, or hf://datasets/OWNER/NAME/PATH") as error:
-        open_source(address)
+    with pytest.raises(CorpusError, match=r"hf://datasets/OWNER/NAME/PATH|leave it out") as error:
+        looked_at(address)
 
     assert "hunter2" not in str(error.value)
 
@@ -367,12 +375,15 @@ def test_a_text_of_a_parquet_file_that_is_not_unicode_is_listed(
 
     corpus.embed(source, tmp_path / "out")
 
-    assert [reject["reason"] for reject in rejects(tmp_path / "out")] == ["not valid Unicode", "no text"]
+    assert [reject["reason"] for reject in rejects(tmp_path / "out")] == [
+        "the text has a byte that is not of its encoding",
+        "no text",
+    ]
     assert table(tmp_path / "out")["row"].to_pylist() == [0]
 
 
-@pytest.mark.parametrize("ids", [pa.array(["hunter2"]), pa.array([2**63], pa.uint64()), pa.array([1.5])])
-def test_an_id_of_another_type_than_the_first_file_s_is_listed_without_it(
+@pytest.mark.parametrize("ids", [pa.array(["x"]), pa.array([2**63], pa.uint64()), pa.array([1.5])])
+def test_where_a_second_file_has_ids_of_another_type_all_ids_are_text(
     corpus: Corpus, ids: pa.Array, tmp_path: Path
 ) -> None:
     (tmp_path / "in").mkdir()
@@ -381,10 +392,8 @@ def test_an_id_of_another_type_than_the_first_file_s_is_listed_without_it(
 
     corpus.embed(tmp_path / "in", tmp_path / "out")
 
-    (reject,) = rejects(tmp_path / "out")
-    assert (reject["row"], reject["id"]) == (1, None)
-    assert "integer" in reject["reason"]
-    assert table(tmp_path / "out")["id"].to_pylist() == [1]
+    assert table(tmp_path / "out")["id"].to_pylist() == ["1", str(ids[0].as_py())]
+    assert rejects(tmp_path / "out") == []
 
 
 def test_an_input_that_is_not_there_or_mixed_is_an_error(tmp_path: Path) -> None:
@@ -392,6 +401,24 @@ def test_an_input_that_is_not_there_or_mixed_is_an_error(tmp_path: Path) -> None
     (tmp_path / "b.jsonl").write_text('{"text": "x"}\n')
 
     with pytest.raises(CorpusError, match=r"there is no .*missing\.parquet"):
-        open_source(str(tmp_path / "missing.parquet"))
+        looked_at(tmp_path / "missing.parquet")
     with pytest.raises(CorpusError, match="several kinds"):
-        open_source(str(tmp_path))
+        looked_at(tmp_path)
+
+
+def test_rows_as_arxiv_has_them_come_out_whole_and_counted(tmp_path: Path) -> None:
+    rows = list(arxiv_rows(2_000))
+    rows[7]["abstract"], rows[9]["abstract"] = None, "  "
+    rows[8] |= {"abstract": None, "title": ""}
+    source = write_jsonl(tmp_path / "arxiv-metadata-oai-snapshot.json", rows)
+
+    summary = Corpus(WordEngine(), Path("words")).embed(source, tmp_path / "out", keep="authors,versions,update_date")
+
+    assert (summary.rows, summary.documents, summary.rejects) == (2_000, 1_999, 1)
+    assert not summary.is_poor
+    (reject,) = rejects(tmp_path / "out")
+    assert (reject["line"], reject["reason"]) == (9, "no text")
+    found = pq.read_table(tmp_path / "out/shards")
+    assert found["row"].to_pylist() == [row for row in range(2_000) if row != 8]
+    assert found["id"].to_pylist() == [row["id"] for row in rows if row is not rows[8]]
+    assert json.loads(found["versions"][0].as_py()) == rows[0]["versions"]

@@ -1,5 +1,6 @@
 """`python -m embedding embed` as its user meets it: what it says, what other programs read, and how it can end."""
 
+import io
 import json
 import os
 import re
@@ -19,21 +20,30 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
-from embedding.corpus import SHARDS, Progress, ShardReport
-from tests.cli import peak_memory, run, running
+from embedding.corpus import SHARDS, CorpusError, Progress, ShardReport
+from embedding.corpus.worker import Done
+from embedding.corpus.write.destination import check_destination
+from embedding.corpus.write.lance_table import write_table
+from embedding.settings import CorpusSettings
+from tests.cli import ROOT, command, peak_memory, run, running
 from tests.corpora import Corpus, contents, made_texts, manifest, matrix, table, write_jsonl
 from tests.live import TOKEN
-from tests.test_readme import blocks, shell_block
+
+PAGE = (ROOT / "docs/corpus.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
 def papers(prepared_demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the README's command was run, as printed, with the demo model."""
+    """Where the page's command was run, as printed, with the demo model."""
     folder = tmp_path_factory.mktemp("papers")
     texts = made_texts(40)
     columns = {"arxiv_id": pa.array(range(100, 140)), "title": made_texts(40, seed=1), "abstract": texts}
     pq.write_table(pa.table(columns), folder / "papers.parquet")
-    (_, *arguments) = shell_block("embed papers").split(" -m embedding ")[1].split()
+    (_, *arguments) = blocks("sh")[0].split(" -m embedding ")[1].split()
     assert arguments == ["papers.parquet", "--output", "vectors"]
     done = run("embed", str(folder / arguments[0]), *arguments[1:-1], str(folder / arguments[-1]), DEMO="1")
     assert done.returncode == 0, done.stderr
@@ -52,7 +62,7 @@ def test_it_says_what_it_reads_and_what_came_out(papers: Path) -> None:
 
 
 @pytest.mark.parametrize("library", ["pandas", "duckdb", "lancedb"])
-def test_the_readme_s_way_to_read_them_runs(papers: Path, library: str, demo: httpx.Client) -> None:
+def test_the_page_s_way_to_read_them_runs(papers: Path, library: str, demo: httpx.Client) -> None:
     (example,) = [block for block in blocks("python") if f"import {library}" in block]
 
     server = {"EMBEDDING_URL": str(demo.base_url).rstrip("/"), "auth_token": TOKEN}
@@ -83,6 +93,84 @@ def test_pandas_duckdb_lancedb_and_pyarrow_read_the_same_numbers(corpus: Corpus,
 
     for found in (by_pandas, [vector for (vector,) in by_duckdb], by_lancedb):
         np.testing.assert_array_equal(np.array(found, np.float32), expected)
+
+
+def test_a_lancedb_table_is_ready_to_search_and_holds_int8_vectors_as_they_are_meant(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    texts = made_texts(300, longest=4)
+    source = write_jsonl(tmp_path / "a.jsonl", [{"id": text, "text": text, "n": 7} for text in texts])
+    corpus.embed(source, tmp_path / "out", vector_format="int8", shard_chars=5000, keep="n")
+    (query,) = corpus.vectors(texts[200:201])
+
+    said = [write_table(tmp_path / "out", tmp_path / "out/lancedb", index=index) for index in (False, True, True)]
+
+    table = lancedb.connect(tmp_path / "out/lancedb").open_table("vectors")
+    (nearest,) = table.search(query).limit(1).to_list()
+    assert (nearest["id"], nearest["n"], table.count_rows()) == (texts[200], 7, 300)
+    np.testing.assert_allclose(nearest["vector"], query, atol=0.01)
+    assert ["without an index" in words for words in said] == [True, False, False]
+    assert table.version == 2  # a table of the same files is not made again, nor its index
+
+
+def test_what_is_to_go_nowhere_is_refused_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embedding.corpus.write.destination.is_installed", lambda: False)
+    for options, words in (
+        ({"to": "lance"}, "pip install lancedb"),
+        ({"to": "hf://models/me/x"}, "lance or hf://datasets/OWNER/NAME"),
+        ({"to": "hf://datasets/me/x"}, "needs HF_TOKEN"),
+        ({"index": True}, "--to lance"),
+    ):
+        with pytest.raises(CorpusError, match=words):
+            check_destination(CorpusSettings.read(**options), None)
+
+
+def test_too_many_rejects_are_an_exit_status_of_their_own(prepared_gemma: Path, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "a.jsonl", [{"text": "granite"}] * 50 + [{"text": ""}])
+    arguments = ["--output", str(tmp_path / "out"), "--model", str(prepared_gemma)]
+
+    done = run("embed", str(source), *arguments)
+    allowed = run("embed", str(source), *arguments, "--allow-rejects")
+    none = run(
+        "embed", str(write_jsonl(tmp_path / "b.jsonl", [{"text": ""}])), *arguments[2:], "--output", f"{tmp_path}/b"
+    )
+
+    assert [each.returncode for each in (done, allowed, none)] == [3, 0, 3]
+    assert "1 of 51 rows can't be embedded; the first: a.jsonl, line 51: blank" in done.stdout
+    assert "rows read: 51 = 50 documents + 1 rejects" in done.stdout
+    assert "only 50 of 51 rows could be embedded" in done.stderr
+    assert "--allow-rejects" in none.stderr
+    assert "read_parquet" not in none.stdout
+    assert "complete already" not in none.stdout
+
+
+def test_a_dry_run_says_how_long_it_takes_and_writes_nothing(prepared_gemma: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_jsonl(tmp_path / f"{name}.jsonl", [{"text": text} for text in made_texts(40)])
+    both = [str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")]  # as a shell makes of an unquoted pattern
+
+    done = run("embed", *both, "--output", str(tmp_path / "out"), "--model", str(prepared_gemma), "--dry-run")
+
+    assert done.returncode == 0, done.stderr
+    assert "2 JSONL file(s)" in done.stdout
+    assert "80 rows" in done.stdout
+    assert re.search(r"about [\d,.]+ texts/s, [\d,]+ tokens/s: it takes about \d+ seconds", done.stdout)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_comes_in_by_a_pipe_is_embedded_though_nobody_reads_what_is_said(
+    prepared_gemma: Path, tmp_path: Path
+) -> None:
+    rows = "".join(json.dumps({"text": text}) + "\n" for text in made_texts(40))
+    arguments = command("embed", "-", "--output", str(tmp_path / "out"), "--model", str(prepared_gemma))
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    done = subprocess.run(arguments, cwd=ROOT, input=rows.encode(), stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert manifest(tmp_path / "out")["counts"]["documents"] == 40
 
 
 def test_a_second_run_says_that_all_is_done(papers: Path) -> None:
@@ -196,7 +284,7 @@ def test_no_text_and_no_token_is_said(prepared_demo: Path, tmp_path: Path) -> No
         HF_TOKEN="hf_secret",
     )
 
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 3, done.stderr
     written = b"".join(contents(tmp_path / "out").values())
     assert "secret" not in done.stdout + done.stderr
     assert b"secret" not in written
@@ -221,11 +309,46 @@ def test_progress_tells_the_rates_and_what_is_left() -> None:
     progress = Progress()
     progress.planned, progress.fraction = 1000, 0.5
 
-    progress.add(ShardReport(0, documents=10, chunks=20, tokens=300, rejects=0, characters=400), earlier=True)
-    progress.add(ShardReport(1, documents=10, chunks=20, tokens=300, rejects=0, characters=400))
-    progress.tick(2, chunks=10, tokens=150)
+    progress.add(report(0, documents=10, tokens=300, characters=400), earlier=True)
+    progress.add(report(1, documents=10, tokens=300, characters=400))
+    progress.tick(20, Done(texts=4.5, tokens=100, characters=100))
+    progress.tick(20, Done(texts=0.5, tokens=50, characters=100))
 
-    assert progress.line(60) == "█" * 12 + "░" * 12 + "  50%  15 texts  0.2 texts/s  8 tokens/s  1:40 left"
+    assert progress.line(60) == "█" * 12 + "░" * 12 + "  50%  15 texts  450 tokens  0.2 texts/s  8 tokens/s  1:40 left"
+
+
+def test_progress_of_the_first_file_of_vectors_is_told_while_it_is_made() -> None:
+    progress = Progress()
+    progress.characters = 1000
+
+    progress.tick(0, Done(texts=5, tokens=120, characters=250))
+
+    assert progress.line(60) == "█" * 6 + "░" * 18 + "  25%  5 texts  120 tokens  0.1 texts/s  2 tokens/s  3:00 left"
+
+
+@pytest.mark.parametrize("columns", [20, 60, 200])
+def test_progress_is_no_wider_than_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr("embedding.corpus.progress.TERMINAL_SECONDS", 0)
+    terminal = Terminal()
+    progress = Progress(terminal)
+    progress.characters = 1000
+
+    progress.tick(0, Done(texts=5, tokens=120, characters=250))
+
+    line = terminal.getvalue().removeprefix("\r\033[K")
+    assert len(line) < columns
+    assert "25%" in line
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def report(index: int, documents: int, tokens: int, characters: int) -> ShardReport:
+    rows = documents * index
+    return ShardReport(rows, rows + documents - 1, documents, 2 * documents, tokens, 0, characters)
 
 
 def test_where_there_is_no_terminal_progress_is_a_line_now_and_then(prepared_gemma: Path, tmp_path: Path) -> None:
@@ -240,7 +363,7 @@ main(["embed", {str(source)!r}, "--output", {str(tmp_path / "out")!r}, "--model"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     (*_, last) = done.stderr.splitlines()
-    assert re.fullmatch(r"█{24} 100%  50 texts  [\d,.]+ texts/s  [\d,]+ tokens/s  0:00 left", last)
+    assert re.fullmatch(r"█{24} 100%  50 texts  [\d,]+ tokens  [\d,.]+ texts/s  [\d,]+ tokens/s  0:00 left", last)
 
 
 def test_the_manifest_tells_how_the_vectors_were_made(papers: Path) -> None:

@@ -8,20 +8,21 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from embedding.corpus import SHARDS, CorpusError, Job, Shard, ShardReport, embed_shard
 from embedding.corpus.local import CallQueue
 from tests.cli import ROOT, run
-from tests.corpora import Corpus, contents, made_texts, manifest, table, write_jsonl
+from tests.corpora import Corpus, WordEngine, arxiv_rows, contents, made_texts, manifest, table, write_jsonl
 
 SHARD = 4000
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rows: list[object] = [{"id": n, "text": text} for n, text in enumerate(made_texts(400, longest=30))]
-    rows[3] = {"id": 3, "text": ""}
+    rows: list[object] = [{"id": f"n{n}", "text": text} for n, text in enumerate(made_texts(400, longest=30))]
+    rows[3] = {"id": "n3", "text": ""}
     return write_jsonl(tmp_path_factory.mktemp("source") / "corpus.jsonl", rows)
 
 
@@ -54,7 +55,7 @@ def test_a_job_stopped_after_any_shard_goes_on_where_it_was(
         assert not (output / "manifest.json").exists()
     before = {path.name: path.stat().st_mtime_ns for path in (output / SHARDS).glob("*.parquet")}
     summary = corpus.embed(
-        source, output, corpus.map(output, lambda report: made.append(report.index)), shard_chars=SHARD
+        source, output, corpus.map(output, lambda report: made.append(report.first_row)), shard_chars=SHARD
     )
 
     after = {path.name: path.stat().st_mtime_ns for path in (output / SHARDS).glob("*.parquet")}
@@ -147,6 +148,88 @@ def test_a_changed_input_redoes_only_what_changed(corpus: Corpus, source: Path, 
     assert table(output)["id"].to_pylist()[199] == "new"
 
 
+@pytest.mark.parametrize("size", [3, 1_500])
+def test_rows_that_are_appended_cost_what_they_are_and_no_file_is_made_anew(size: int, tmp_path: Path) -> None:
+    rows = list(arxiv_rows(size + 101))
+    engine, output = WordEngine(), tmp_path / "out"
+    corpus = Corpus(engine, Path("words"))
+    corpus.embed(write_jsonl(tmp_path / "a.jsonl", rows[:size]), output, shard_chars=200_000)
+    before = {path.name: path.stat().st_mtime_ns for path in (output / SHARDS).iterdir()}
+    engine.calls.clear()
+
+    for count in (size + 1, size + 101):
+        corpus.embed(write_jsonl(tmp_path / "a.jsonl", rows[:count]), output)
+
+    after = {path.name: path.stat().st_mtime_ns for path in (output / SHARDS).iterdir()}
+    assert sum(len(call) for call in engine.calls) == 101
+    assert before.items() <= after.items()
+    assert len(after) == len(before) + 2
+    assert table(output)["id"].to_pylist() == [row["id"] for row in rows]
+
+
+def test_the_files_hold_the_rows_in_their_order(tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "a.jsonl", list(arxiv_rows(300)))
+
+    Corpus(WordEngine(), Path("words")).embed(source, tmp_path / "out", shard_chars=20_000)
+
+    read = pq.read_table(tmp_path / "out" / SHARDS)
+    assert read["row"].to_pylist() == list(range(300))
+
+
+def test_a_row_that_changes_makes_its_own_file_anew_though_it_grows(tmp_path: Path) -> None:
+    rows = list(arxiv_rows(300))
+    corpus = Corpus(WordEngine(), Path("words"))
+    shards = corpus.embed(write_jsonl(tmp_path / "a.jsonl", rows), tmp_path / "out", shard_chars=20_000).shards
+    rows[100]["abstract"] += " granite" * 300
+
+    summary = corpus.embed(write_jsonl(tmp_path / "a.jsonl", rows), tmp_path / "out")
+
+    assert (summary.shards, summary.embedded, summary.set_aside) == (shards, 1, 1)
+
+
+def test_a_row_that_gets_its_text_later_comes_in_where_it_is_and_no_other_file_changes(tmp_path: Path) -> None:
+    rows = list(arxiv_rows(300))
+    corpus = Corpus(WordEngine(), Path("words"))
+    shards = corpus.embed(write_jsonl(tmp_path / "a.jsonl", rows), tmp_path / "whole", shard_chars=20_000).shards
+    first = pq.read_table(sorted((tmp_path / "whole" / SHARDS).iterdir())[0])["row"].to_pylist()[-1]
+    text, rows[first + 1]["abstract"], rows[first + 1]["title"] = rows[first + 1]["abstract"], "", ""
+    corpus.embed(write_jsonl(tmp_path / "a.jsonl", rows), tmp_path / "out", shard_chars=20_000)
+    rows[first + 1]["abstract"] = text
+
+    summary = corpus.embed(write_jsonl(tmp_path / "a.jsonl", rows), tmp_path / "out")
+
+    assert summary.embedded == 1 < shards
+    assert pq.read_table(tmp_path / "out" / SHARDS)["row"].to_pylist() == list(range(300))
+
+
+def test_files_that_are_of_the_input_no_more_are_set_aside_and_none_is_deleted(tmp_path: Path) -> None:
+    rows, output = list(arxiv_rows(300)), tmp_path / "out"
+    corpus = Corpus(WordEngine(), Path("words"))
+    corpus.embed(write_jsonl(tmp_path / "a.jsonl", rows), output, shard_chars=20_000)
+    before = {name.split("/")[-1]: data for name, data in contents(output).items() if name.endswith(".parquet")}
+
+    corpus.embed(tmp_path / "a.jsonl", output, limit=20)
+
+    after = {name.split("/")[-1]: data for name, data in contents(output).items() if name.endswith(".parquet")}
+    assert before.items() <= after.items()
+    assert table(output)["row"].to_pylist() == list(range(20))
+
+
+def test_options_that_are_not_given_again_are_those_that_the_job_began_with(tmp_path: Path) -> None:
+    rows = [{"key": n, "body": text, "words": "x"} for n, text in enumerate(made_texts(50))]
+    source = write_jsonl(tmp_path / "a.jsonl", rows)
+    corpus = Corpus(WordEngine(), Path("words"))
+    options = {"text_column": "words", "id_column": "body", "vector_format": "int8", "shard_chars": 500, "keep": "key"}
+    first = corpus.embed(source, tmp_path / "out", **options)
+    before = contents(tmp_path / "out")
+
+    again, smaller = corpus.embed(source, tmp_path / "out"), corpus.embed(source, tmp_path / "out", shard_chars=300)
+
+    assert (again.embedded, smaller.embedded) == (0, 0)
+    assert first.shards > 1
+    assert contents(tmp_path / "out") == before
+
+
 def test_shards_embedded_elsewhere_and_in_any_order_come_out_the_same(
     corpus: Corpus, source: Path, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -187,7 +270,7 @@ def test_another_job_into_the_same_folder_is_refused(
 
 
 def test_another_input_into_the_same_folder_is_refused(corpus: Corpus, source: Path, tmp_path: Path) -> None:
-    other = write_jsonl(tmp_path / "other.jsonl", [{"id": 1, "text": "granite"}])
+    other = write_jsonl(tmp_path / "other.jsonl", [{"id": "n1", "text": "granite"}])
     corpus.embed(source, tmp_path / "out")
 
     with pytest.raises(CorpusError, match=r"input 'corpus\.jsonl', not 'other\.jsonl'"):
@@ -198,7 +281,7 @@ def test_another_input_of_the_same_name_is_refused_and_nothing_is_removed(
     corpus: Corpus, source: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "test").mkdir()
-    other = write_jsonl(tmp_path / "test/corpus.jsonl", [{"id": 1, "text": "granite"}])
+    other = write_jsonl(tmp_path / "test/corpus.jsonl", [{"id": "n1", "text": "granite"}])
     corpus.embed(source, tmp_path / "out")
     before = contents(tmp_path / "out")
 
@@ -207,7 +290,7 @@ def test_another_input_of_the_same_name_is_refused_and_nothing_is_removed(
 
     assert contents(tmp_path / "out") == before
     assert corpus.embed(other, tmp_path / "out", replace=True).documents == 1
-    assert table(tmp_path / "out")["id"].to_pylist() == ["1"]
+    assert table(tmp_path / "out")["id"].to_pylist() == ["n1"]
 
 
 def test_a_folder_of_other_things_is_left_alone(corpus: Corpus, source: Path, tmp_path: Path) -> None:

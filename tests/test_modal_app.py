@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import importlib
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,6 +18,9 @@ import numpy as np
 import pytest
 
 from embedding.model import Engine
+from embedding.on_modal import publish
+from embedding.on_modal.driver import Driver
+from embedding.on_modal.jobs import claim
 from embedding.serving import Service
 from embedding.settings import Settings
 from tests.cli import ROOT, run
@@ -164,6 +168,15 @@ def test_cores_and_memory_have_a_hard_limit_and_no_pool_more_threads_than_cores(
     assert {app.CHOICES.limits[name] for name in pools} == {"3"}
 
 
+def test_no_token_of_the_machine_that_deploys_goes_into_the_image(modal_app: Loader) -> None:
+    app = modal_app(HF_TOKEN="hf_mine", auth_token="my-token", AUTH_TOKEN="my-token")
+
+    declared = repr((app.CHOICES, app.CHOICES.model, app.CHOICES.limits, app.carried(app.GIVEN), app.PREPARE))
+
+    assert "hf_mine" not in declared
+    assert "my-token" not in declared
+
+
 def test_a_container_declares_what_was_chosen_where_it_was_deployed_from(
     modal_app: Loader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +192,38 @@ def test_a_container_declares_what_was_chosen_where_it_was_deployed_from(
     assert there.Server
     assert list(there.bucket_mount()) == ["/bucket"]
     assert there.CHOICES.limits["MAX_CLIENT_BATCH"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("version", "created", "said"), [(None, True, False), (1, False, True), (2, False, False), ("offline", True, False)]
+)
+def test_a_volume_that_is_there_is_used_as_it_is(
+    modal_app: Loader,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    version: int | str | None,
+    created: bool,
+    said: bool,
+) -> None:
+    app = modal_app()
+
+    def from_name(name: str, *, version: int | None = None, create_if_missing: bool = False) -> Any:
+        def hydrate() -> None:
+            if there == "offline":
+                raise modal.exception.ConnectionError("no route")
+            if there is None:
+                raise modal.exception.NotFoundError("no such volume")
+            if version not in (None, there):
+                raise modal.exception.InvalidError("exists but has version v1, not v2 as requested")
+
+        return SimpleNamespace(hydrate=hydrate, create=create_if_missing, version=version)
+
+    there = version
+    monkeypatch.setattr(modal.Volume, "from_name", from_name)
+    volume = app.find_volume("mine")
+
+    assert (volume.create, volume.version) == ((True, 2) if created else (False, None))
+    assert ("'mine' is of version 1" in capsys.readouterr().out) is said
 
 
 def test_a_wrong_choice_ends_the_deploy_with_one_line(modal_app: Loader) -> None:
@@ -234,6 +279,14 @@ def test_a_call_without_http_gives_the_vectors_that_http_gives(modal_app: Loader
         ((["a", "b", "c"],), "takes at most 2"),
         (("a", "other"), "task: .*'query' or 'document'"),
         (("half \ud800",), "surrogate"),
+        ((["fine", "half \ud800"],), r"texts\.1: .*surrogate"),
+        ((b"bytes",), "texts: must be a string or a list"),
+        (({"query": "a"},), "texts: must be a string or a list"),
+        ((np.array(["a"]),), "texts: must be a string or a list"),
+        (((text for text in "ab"),), "texts: must be a string or a list"),
+        ((["a", "b", 7],), "takes at most 2"),
+        (("a", ["query"]), "task: .*'query' or 'document'"),
+        (("a", None), "task: .*'query' or 'document'"),
     ],
 )
 def test_a_call_without_http_refuses_what_http_refuses(modal_app: Loader, arguments: Any, said: str) -> None:
@@ -405,11 +458,178 @@ def test_of_two_drivers_on_one_output_the_second_is_told_whose_it_is(
     assert "60 documents" in answers[1][1]
 
 
-def test_a_job_that_counts_on_another_model_is_refused(on_disk: ModuleType, papers: Path) -> None:
+class Steps:
+    """Ends the driver at one step of all that it does outside of itself, as where its container is taken away."""
+
+    def __init__(self, last: int) -> None:
+        self.left = last
+
+    def step(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise SystemExit
+
+    commit = reload = step
+
+
+class Killed(Method):
+    """A method whose driver may go before a call, and after it, untold."""
+
+    def __init__(self, real: Method, steps: Steps) -> None:
+        self.real, self.steps = real, steps
+
+    def remote(self) -> Any:
+        self.steps.step()
+        return self.real.remote()
+
+    def starmap(self, calls: AsyncIterator[Any], *, order_outputs: bool) -> Iterator[Any]:
+        for arguments in asyncio.run(collected(calls)):
+            self.steps.step()
+            answer = self.real._call(*arguments)
+            self.steps.step()
+            yield answer
+
+
+def test_a_driver_that_goes_at_any_step_is_replaced_and_the_files_are_all_there_once(
+    on_disk: ModuleType, containers: Method, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    papers = write_jsonl(tmp_path / "papers.jsonl", [{"text": text} for text in made_texts(12)])
+    describe, copy, bucket, board = (
+        on_disk.Corpus(precision="auto").describe,
+        shutil.copyfile,
+        tmp_path / "b",
+        Entries(),
+    )
+    monkeypatch.setattr(modal, "current_function_call_id", lambda: "fc-1")
+
+    def drive(name: str, last: int) -> tuple[bool, str]:
+        steps = Steps(last)
+
+        def copy_or_go(source: Path, target: Path) -> None:
+            steps.step()
+            target.write_bytes(source.read_bytes()[:7])
+            steps.step()
+            copy(source, target)
+
+        monkeypatch.setattr(publish.shutil, "copyfile", copy_or_go)
+        workers = SimpleNamespace(describe=Killed(describe, steps), embed=Killed(containers, steps))
+        driver = Driver(on_disk.CHOICES, lambda precision: workers, steps, tmp_path, tmp_path, bucket, board)
+        return driver.run(str(papers), name, {"shard_chars": 800}, 100, f"bucket://{name}", {})
+
+    assert drive("whole", 0)[0]
+    whole = files_under(tmp_path / "whole")
+    for last in range(1, 100):
+        try:
+            drive(f"at-{last}", last)
+        except SystemExit:
+            well, words = drive(f"at-{last}", 0)
+            assert well, words
+            assert files_under(tmp_path / f"at-{last}") == files_under(bucket / f"at-{last}") == whole, last
+        else:
+            break
+
+    assert last > 2 * len(whole)  # so that it went at each copy, too
+
+
+def test_of_two_jobs_with_one_destination_the_second_is_told_whose_it_is(
+    on_disk: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = Entries()
+    claim(board, "bucket://papers", "fc-1", lambda job: False)
+    monkeypatch.setattr(modal, "current_function_call_id", lambda: "fc-2")
+    monkeypatch.setattr("embedding.on_modal.driver.is_over", lambda job: False)
+    driver = Driver(on_disk.CHOICES, None, Steps(0), tmp_path, tmp_path, tmp_path, board)
+
+    well, words = driver.run("papers.jsonl", "mine", {}, 100, "bucket://papers", {})
+
+    assert not well
+    assert words == "the job fc-1 is writing to bucket://papers. Wait for it, cancel it, or choose another --to."
+
+
+def test_a_job_that_counts_on_another_model_is_refused(
+    on_disk: ModuleType, papers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     well, words = on_disk.embed_corpus.local(str(papers), "there", model={"MODEL_ID": "me/other"})
 
     assert not well
     assert "not me/other. Deploy it anew" in words
+
+    monkeypatch.delenv("MODEL_ID")  # an app of the default model declares none
+    monkeypatch.delenv("PRECISION")
+    for name, value in (("MODEL_ID", "me/other"), ("MODEL_REVISION", "v2"), ("PRECISION", "int8")):
+        well, words = on_disk.embed_corpus.local(str(papers), "there", model={name: value})
+        assert not well
+        assert f"not {value}. Deploy it anew, or leave {name} out." in words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"address": None}, "address is None, and must be a string"),
+        ({"address": " "}, "address is ' '"),
+        ({"address": "../papers.jsonl"}, "must not lead out"),
+        ({"address": "gopher://host/papers"}, "this INPUT can't be read"),
+        ({"output": 7}, "output is 7, and must be a string"),
+        ({"output": "/vectors"}, "must be the name of a folder"),
+        ({"options": {"text_colum": "abstract"}}, "options has 'text_colum'. There are text_column,"),
+        ({"options": {"vector_format": "float8"}}, "VECTOR_FORMAT: "),
+        ({"options": {"shard_chars": "many"}}, "SHARD_CHARS: "),
+        ({"options": {7: 7}}, "options has 7"),
+        ({"options": ["text"]}, "options must be a dict, not of type list"),
+        ({"containers": 0}, "containers is 0, and must be a whole number"),
+        ({"containers": -1}, "containers is -1"),
+        ({"containers": "ten"}, "containers is 'ten'"),
+        ({"containers": True}, "containers is True"),
+        ({"to": 7}, "to is 7"),
+        ({"to": "bucket://x"}, "this app has no bucket"),
+        ({"model": {"HF_TOKEN": "x"}}, "model has 'HF_TOKEN'. There are MODEL_ID, MODEL_REVISION, ENGINE, PRECISION"),
+        ({"model": "me/model"}, "model must be a dict"),
+    ],
+)
+def test_a_wrong_call_from_python_is_answered_in_words_and_not_tried_again(
+    on_disk: ModuleType, papers: Path, arguments: dict[str, Any], said: str
+) -> None:
+    well, words = on_disk.embed_corpus.local(**{"address": str(papers), "output": "there", **arguments})
+
+    assert not well
+    assert said in words
+
+
+@pytest.mark.usefixtures("containers")
+def test_a_folder_inside_another_jobs_is_refused(on_disk: ModuleType, papers: Path) -> None:
+    assert on_disk.embed_corpus.local(str(papers), "there")[0]
+
+    for output in ("there/shards", "there/shards/mine"):
+        well, words = on_disk.embed_corpus.local(str(papers), output)
+        assert not well
+        assert f"--output {output} lies in there, which holds the vectors of a job" in words
+
+
+@pytest.mark.usefixtures("containers")
+def test_a_folder_of_something_else_is_left_as_it_is(on_disk: ModuleType, tmp_path: Path, papers: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("mine")
+
+    well, words = on_disk.embed_corpus.local(str(papers), "thesis")
+
+    assert not well
+    assert "is not empty, and holds no vectors" in words
+    assert files_under(tmp_path / "thesis") == {"chapter.txt": b"mine"}
+
+
+@pytest.mark.parametrize("error", [TimeoutError("hub"), ConnectionResetError(), modal.exception.ServiceError("down")])
+def test_what_ends_a_job_is_of_a_class_that_every_caller_has_and_none_takes_for_a_wait(
+    on_disk: ModuleType, papers: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("embedding.on_modal.driver.open_and_describe", fail)
+
+    with pytest.raises(RuntimeError, match=rf"the job failed \({type(error).__name__}\)") as raised:
+        on_disk.embed_corpus.local(str(papers), "there")
+
+    assert type(raised.value) is RuntimeError
 
 
 def test_an_input_that_can_not_be_read_is_no_reason_to_try_again(on_disk: ModuleType, tmp_path: Path) -> None:

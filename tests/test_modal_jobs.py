@@ -1,5 +1,8 @@
 """Corpus jobs on Modal: whose an output folder is, what is printed, and that no job harms another's files."""
 
+import asyncio
+import re
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +11,12 @@ from typing import Any
 
 import pytest
 
-from embedding.on_modal import jobs, prices, start
+from embedding.corpus import describe, embed_shard
+from embedding.corpus.estimate import Speed
+from embedding.on_modal import driver, jobs, prices, start
 from embedding.on_modal.choices import Choices
+from embedding.on_modal.driver import Driver
+from tests.corpora import WordEngine, arxiv_rows, write_jsonl
 
 modal = pytest.importorskip("modal")
 
@@ -111,27 +118,20 @@ def test_a_destination_that_is_none_is_refused_before_anything_runs(to: str, buc
         ("papers.parquet", "/inputs/papers.parquet"),
         ("bucket://papers/*.jsonl", "/bucket/papers/*.jsonl"),
         ("/inputs/papers.csv", "/inputs/papers.csv"),
+        ("volume://papers.csv", "/inputs/papers.csv"),
+        ("volume:///papers.csv", "/inputs/papers.csv"),
+        ("bucket:///papers/a.csv", "/bucket/papers/a.csv"),
+        ("bucket://", "/bucket"),
     ],
 )
 def test_an_input_is_found_where_its_address_says(address: str, path: str) -> None:
     assert jobs.located(address, Path("/inputs"), Path("/bucket")) == path
 
 
-def test_finished_files_are_copied_to_a_bucket_once_and_nothing_there_is_removed(tmp_path: Path) -> None:
-    done, bucket = tmp_path / "done", tmp_path / "bucket"
-    (done / "shards").mkdir(parents=True)
-    (done / "shards" / "000000-ab.parquet").write_bytes(b"vectors")
-    (done / "shards" / ".half.tmp").write_bytes(b"half")
-    (done / "manifest.json").write_text("{}")
-    (bucket / "mine").mkdir(parents=True)
-    (bucket / "mine" / "notes.txt").write_text("keep me")
-
-    first = jobs.publish(done, "bucket://mine", bucket, None)
-    again = jobs.publish(done, "bucket://mine", bucket, None)
-
-    assert (first, again) == ("2 files copied to bucket://mine.", "1 files copied to bucket://mine.")
-    there = sorted(path.relative_to(bucket / "mine").as_posix() for path in bucket.rglob("*") if path.is_file())
-    assert there == ["manifest.json", "notes.txt", "shards/000000-ab.parquet"]
+@pytest.mark.parametrize("address", ["volume://../vectors/a.csv", "bucket://a/../../b", "../a.csv"])
+def test_an_input_does_not_lead_out_of_where_it_begins(address: str) -> None:
+    with pytest.raises(jobs.JobError, match="must not lead out"):
+        jobs.located(address, Path("/inputs"), Path("/bucket"))
 
 
 def test_another_input_of_the_same_name_has_another_place(tmp_path: Path) -> None:
@@ -199,18 +199,24 @@ class Call:
 
 
 def start_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call, stays: bool = True, **choices: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    call: Call,
+    deployed: bool = True,
+    detached: bool = False,
+    **choices: str,
 ) -> list[Any]:
     """Start a job of a small file; the arguments that `spawn` got."""
     given = {"APP_NAME": "papers", **choices}
     spawned: list[Any] = []
     function = SimpleNamespace(spawn=lambda *arguments: spawned.extend(arguments) or call)
-    monkeypatch.setattr(start, "find_lasting", lambda name, function: (function, stays))
+    monkeypatch.setattr(start, "find_lasting", lambda name, function: (function, deployed))
     (tmp_path / "papers.jsonl").write_text('{"text": "one"}\n')
     entries = Entries()
     entries.put(jobs.status_key("fc-7"), "50 %  2 containers, about $0.01 so far at list prices")
     address, options = str(tmp_path / "papers.jsonl"), {"replace": False}
-    start.start_job(Choices.read(given), given, function, Volume(), entries, address, "vectors", "", options)
+    monkeypatch.setattr(sys, "argv", ["modal", "run", *(["--detach"] if detached else []), "modal_app.py"])
+    start.start_job(Choices.read(given), given, function, "ap-7", Volume(), entries, address, "vectors", "", options)
     return spawned
 
 
@@ -226,6 +232,7 @@ def test_a_job_says_how_to_watch_cancel_and_fetch_it_and_how_far_it_is(
     assert "modal.FunctionCall.from_id('fc-7').get()" in said
     assert "modal.FunctionCall.from_id('fc-7').cancel(terminate_containers=True)" in said
     assert "modal app logs papers --follow --function-call fc-7" in said
+    assert "modal dict get papers-vectors-jobs 'status of fc-7'" in said
     assert "modal volume get papers-vectors vectors ." in said
     assert "--force" in said
     assert said.count("about $0.01 so far") == 1
@@ -235,12 +242,122 @@ def test_a_job_says_how_to_watch_cancel_and_fetch_it_and_how_far_it_is(
 def test_a_job_that_would_end_with_the_command_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    start_one(tmp_path, monkeypatch, Call(), stays=False)
+    start_one(tmp_path, monkeypatch, Call(), deployed=False)
 
     assert (
         "ENDS WITH THIS COMMAND. To let it go on, deploy the app first, or use modal run --detach"
         in capsys.readouterr().out
     )
+
+
+def test_the_lines_are_of_the_environment_that_the_job_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MODAL_ENVIRONMENT", "dev")
+
+    start_one(tmp_path, monkeypatch, Call())
+
+    said = capsys.readouterr().out
+    assert all(f"  {line}" in said for line in ("watch ", "log ", "fetch "))
+    assert said.count(" --env dev") == 3
+
+
+def test_a_detached_job_has_its_log_by_the_id_of_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start_one(tmp_path, monkeypatch, Call(), deployed=False, detached=True)
+
+    said = capsys.readouterr().out
+    assert "It goes on without this machine." in said
+    assert "modal app logs ap-7 --follow" in said
+
+
+@pytest.mark.parametrize("address", ["", "  "])
+def test_a_blank_input_uploads_nothing(address: str) -> None:
+    given = {"APP_NAME": "papers"}
+    volume = Volume()
+
+    with pytest.raises(SystemExit, match="error: --input is blank"):
+        start.start_job(Choices.read(given), given, None, None, volume, Entries(), address, "vectors", "", {})
+
+    assert not volume.files
+
+
+def test_a_machine_that_is_offline_for_a_while_follows_its_job_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "TELL_SECONDS", 0)
+    answers: list[Any] = [modal.exception.ConnectionError("no route"), TimeoutError(), (True, "60 documents")]
+
+    def get(timeout: float) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert start.follow(SimpleNamespace(get=get, object_id="fc-7"), Entries()) == (True, "60 documents")
+
+
+def test_only_where_none_is_deployed_the_job_runs_in_the_app_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lookup(error: Exception | None) -> Any:
+        def hydrate() -> None:
+            if error:
+                raise error
+
+        return SimpleNamespace(hydrate=hydrate)
+
+    for error, deployed in ((modal.exception.NotFoundError("none"), False), (None, True)):
+        monkeypatch.setattr(modal.Function, "from_name", lambda app, name, error=error: lookup(error))
+        assert start.find_lasting("papers", "own")[1] is deployed
+
+    monkeypatch.setattr(modal.Function, "from_name", lambda app, name: lookup(modal.exception.AuthError("no")))
+    with pytest.raises(modal.exception.AuthError):
+        start.find_lasting("papers", "own")
+
+
+@pytest.mark.parametrize(
+    ("raised", "over"),
+    [
+        (None, True),
+        (TimeoutError(), False),
+        (ValueError("of the job"), True),
+        (modal.exception.FunctionTimeoutError("a day is over"), True),
+        (modal.exception.OutputExpiredError("long ago"), True),
+        (modal.exception.RemoteError("cancelled"), True),
+        (modal.exception.NotFoundError("no such call"), True),
+    ],
+)
+def test_a_job_is_over_when_modal_says_so(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception | None, over: bool
+) -> None:
+    monkeypatch.setattr(modal.FunctionCall, "from_id", lambda job: answering(raised))
+
+    assert driver.is_over("fc-1") is over
+
+
+@pytest.mark.parametrize(
+    "error", ["AuthError", "ConnectionError", "InternalError", "ServiceError", "PermissionDeniedError"]
+)
+def test_a_job_of_which_modal_says_nothing_keeps_its_folder(monkeypatch: pytest.MonkeyPatch, error: str) -> None:
+    raised = getattr(modal.exception, error)("not now")
+    monkeypatch.setattr(modal.FunctionCall, "from_id", lambda job: answering(raised))
+
+    with pytest.raises(type(raised)):
+        driver.is_over("fc-1")
+
+
+def answering(raised: Exception | None) -> Any:
+    """A call that gives nothing, or raises."""
+
+    def get(timeout: float) -> None:
+        if raised:
+            raise raised
+
+    return SimpleNamespace(get=get)
+
+
+def test_apps_that_share_a_volume_share_the_board_on_which_its_folders_are_claimed() -> None:
+    one, two = (Choices.read({"APP_NAME": name, "OUTPUT_VOLUME": "ours"}) for name in ("papers", "patents"))
+
+    assert one.board == two.board != Choices.read({}).board
 
 
 def test_a_job_that_fails_ends_the_command_with_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,3 +386,60 @@ def test_a_price_is_that_of_cores_memory_card_and_region() -> None:
     assert prices.dollars_a_second(2, 1.5, regions=["eu"]) == pytest.approx(1.5 * cpu)
     assert prices.dollars_a_second(2, 1.5, regions=["us-east"]) == pytest.approx(1.75 * cpu)
     assert prices.dollars_a_second(2, 1.5, ["RTX-PRO-6000"]) is None
+
+
+class Containers:
+    """Stands in for the class Corpus: `map` and `remote` run here, with an engine that costs nothing."""
+
+    def __init__(self) -> None:
+        self.engine = WordEngine()
+        self.describe = SimpleNamespace(remote=lambda: describe(self.engine, "words"))
+        self.measure = SimpleNamespace(remote=lambda job, documents: Speed(10, 1000, 10_000, seconds=36.0))
+        self.embed = SimpleNamespace(starmap=self._starmap)
+
+    def __call__(self, precision: str) -> "Containers":
+        return self
+
+    def with_options(self, *, max_containers: int) -> "Containers":
+        return self
+
+    def _starmap(self, calls: Any, order_outputs: bool) -> Any:
+        loop = asyncio.new_event_loop()
+        try:
+            while (call := loop.run_until_complete(anext(calls, None))) is not None:
+                yield embed_shard(self.engine, *call), "ta-1", 1.0
+        finally:
+            loop.close()
+
+
+@pytest.fixture
+def a_driver(tmp_path: Path) -> Driver:
+    for name in ("inputs", "vectors"):
+        (tmp_path / name).mkdir()
+    write_jsonl(tmp_path / "inputs/papers.jsonl", list(arxiv_rows(500)))
+    volume = SimpleNamespace(commit=lambda: None, reload=lambda: None)
+    return Driver(Choices.read({}), Containers(), volume, tmp_path / "vectors", tmp_path / "inputs", None, Entries())
+
+
+def test_a_dry_run_says_what_the_job_would_take_and_cost_and_writes_nothing(a_driver: Driver, tmp_path: Path) -> None:
+    well, words = a_driver.run("papers.jsonl", "out", {"dry_run": True, "shard_chars": 100_000}, 3, None, {})
+
+    assert well, words
+    assert "500 rows" in words
+    # About 500 × 1,200 characters, at 36 s for 10,000 of them, on 3 containers, of two cores and 1.5 GiB.
+    assert re.search(r"it takes about 1\d\.\d minutes on 3 containers, about \$0\.0\d at list prices", words)
+    assert not (tmp_path / "vectors/out").exists()
+
+
+def test_a_job_in_containers_is_well_unless_too_many_rows_are_rejected(a_driver: Driver, tmp_path: Path) -> None:
+    options = {"keep": "authors", "text_column": None, "limit": 100}
+    assert a_driver.run("papers.jsonl", "out", options, 3, None, {})[0]
+    write_jsonl(tmp_path / "inputs/poor.jsonl", [{"text": "granite"}, {"text": ""}])
+
+    poor = a_driver.run("poor.jsonl", "poor", {}, 3, None, {})
+    allowed = a_driver.run("poor.jsonl", "poor", {"allow_rejects": True}, 3, None, {})
+
+    assert poor[0] is False
+    assert "rows read: 2 = 1 documents + 1 rejects" in poor[1]
+    assert "--allow-rejects" in poor[1]
+    assert allowed[0]

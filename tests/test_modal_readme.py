@@ -1,4 +1,4 @@
-"""The README's lines for Modal, as far as they can be run without an account."""
+"""The lines of docs/modal.md, as far as they can be run without an account."""
 
 import ast
 import inspect
@@ -11,11 +11,11 @@ import pytest
 
 from embedding.on_modal.choices import known
 from tests.cli import ROOT
-from tests.test_readme import README, blocks
+from tests.test_readme import PAGES, blocks
 
 modal = pytest.importorskip("modal")
 
-SECTION = README[README.index("## Deploy to Modal") : README.index("## Embed a corpus")]
+SECTION = PAGES["docs/modal.md"]
 COMMANDS = sorted(
     {line for block in blocks("sh") for line in block.splitlines() if line.startswith("modal ")}
     | {"modal volume rm", "modal workspace proxy-tokens create", "modal app stop embedding"}
@@ -38,19 +38,20 @@ def test_modals_command_line_has_this_command_and_its_options(line: str) -> None
     assert all(option in told.stdout for option in options), told.stdout
 
 
-def test_the_job_has_the_options_of_the_readme() -> None:
+def test_the_job_has_the_options_of_the_page() -> None:
     import modal_app
 
     parameters = set(inspect.signature(modal_app.main.info.raw_f).parameters)
 
     for option in re.findall(
-        r"`--([a-z-]+)[` ]", SECTION[SECTION.index("### Whole corpora") : SECTION.index("### Operate")]
+        r"`--([a-z-]+)[` ]", SECTION[SECTION.index("## Whole corpora") : SECTION.index("## Operate")]
     ):
         assert option in ("detach", "force") or option.replace("-", "_") in parameters, option
 
 
 def test_each_variable_of_a_deploy_is_explained() -> None:
-    explained = set(re.findall(r"`([A-Z_]+)`", "\n".join(line for line in README.splitlines() if line.startswith("|"))))
+    rows = [line for line in (SECTION + PAGES["docs/options.md"]).splitlines() if line.startswith("|")]
+    explained = set(re.findall(r"`([A-Z_]+)`", "\n".join(rows)))
 
     later = {
         "MAX_QUEUE_TOKENS",

@@ -1,6 +1,7 @@
 """`pip install .`: all that the package needs is in it, and the client is to be had alone."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -76,6 +77,21 @@ def test_the_page_is_found_where_it_is_installed(installed: Path) -> None:
     assert run(sys.executable, "-c", code, installed=installed).startswith(str(installed))
 
 
+def test_the_command_says_what_to_install_where_there_is_the_client_alone(installed: Path) -> None:
+    code = """
+import sys
+sys.modules |= dict.fromkeys(["pydantic", "pydantic_settings", "fastapi"])  # to import them fails
+import runpy
+runpy.run_module("embedding", run_name="__main__")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=installed, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: pydantic\w* is not installed\..* its extra \[serve\].*\n", done.stderr)
+
+
 def test_the_client_needs_nothing_of_the_service(installed: Path) -> None:
     absent = (named(EXTRAS["serve"] + EXTRAS["all"][1:]).keys() | {"onnxruntime"}) - named(EXTRAS["client"]).keys()
     code = f"""
@@ -89,12 +105,11 @@ print(EmbeddingClient("http://127.0.0.1:1", "token"), AsyncEmbeddingClient.__mod
     assert named(EXTRAS["client"]).keys() == {"httpx", "numpy"}
 
 
-@pytest.mark.parametrize(
-    ("extra", "files"),
-    [("serve", ["embedding/requirements.txt"]), ("all", ["embedding/requirements.txt", "requirements.txt"])],
-)
-def test_what_a_home_installs_is_what_an_extra_asks_for(extra: str, files: list[str]) -> None:
-    asked, installed = named(EXTRAS["serve"]), pins(*files)
+@pytest.mark.parametrize(("extra", "file"), [("serve", "embedding/requirements-demo.txt"), ("all", "requirements.txt")])
+def test_what_a_home_installs_is_what_an_extra_asks_for(extra: str, file: str) -> None:
+    asked, installed = named(EXTRAS["serve"]), pins("embedding/requirements.txt", file)
+    if extra == "serve":
+        asked = named(EXTRAS["client"]) | asked  # the demo is to be used, too
     if extra == "all":
         assert EXTRAS["all"][0] == "embedding[client,serve]"
         asked |= named(EXTRAS["all"][1:])
@@ -103,3 +118,10 @@ def test_what_a_home_installs_is_what_an_extra_asks_for(extra: str, files: list[
     for name, pin in installed.items():
         (version,) = (part.version for part in pin.specifier)
         assert version in asked[name].specifier, name
+
+
+def test_the_same_is_pinned_wherever_it_is_named() -> None:
+    files = ("requirements.txt", "embedding/requirements-demo.txt", "tests/requirements.txt")
+    lines = [str(pin) for file in files for pin in pins(file).values()]
+
+    assert len({line.split("==")[0] for line in lines}) == len(set(lines))

@@ -1,4 +1,4 @@
-"""What the page and the documentation offer to copy and to try works."""
+"""What the page offers to copy works."""
 
 import json
 import os
@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser import WIDE, url, visiting
+from tests.browser import url, visiting
 from tests.live import TOKEN
+
+pytestmark = pytest.mark.browser
 
 
 def run(*command: str) -> Any:
@@ -28,7 +30,7 @@ def run(*command: str) -> Any:
 def test_what_is_copied_runs(choice: str, demo: httpx.Client, browser: Browser, tmp_path: Path) -> None:
     copied = {}
     with visiting(browser, url(demo), permissions=["clipboard-read", "clipboard-write"]) as visit:
-        visit.page.goto(visit.url)
+        visit.open()
         visit.page.fill("#query", "it's a “query” with $HOME, \\n and `ticks`")
         visit.page.fill("#documents", "Don't panic\n\nLösung: \U0001f9ed\tend")
         visit.page.check(f"[name=request][value={choice}]")
@@ -59,8 +61,7 @@ def test_what_is_copied_runs(choice: str, demo: httpx.Client, browser: Browser, 
 def test_a_request_has_no_more_texts_than_the_server_takes(demo: httpx.Client, browser: Browser) -> None:
     limit = demo.get("/info").json()["max_client_batch_size"]
     with visiting(browser, url(demo)) as visit:
-        visit.page.goto(visit.url)
-        visit.page.wait_for_selector("[data-state=ready]")
+        visit.open()
         visit.page.check("[name=request][value=documents]")
         visit.page.fill("#documents", "\n".join(f"document {n}" for n in range(limit + 1)))
 
@@ -68,21 +69,3 @@ def test_a_request_has_no_more_texts_than_the_server_takes(demo: httpx.Client, b
         assert f'"document {limit - 1}"' in code
         assert f'"document {limit}"' not in code
         assert visit.page.inner_text("#part-note").startswith(f"The first {limit} of ")
-
-
-def test_the_documentation_tries_the_endpoints(demo: httpx.Client, browser: Browser) -> None:
-    with visiting(browser, url(demo), viewport=WIDE) as visit:
-        visit.page.goto(f"{visit.url}docs")
-        visit.page.click(".auth-wrapper .authorize")
-        visit.page.fill("input[aria-label='auth-bearer-value']", TOKEN)
-        visit.page.click(".auth-container:has(input[aria-label='auth-bearer-value']) .authorize")
-        visit.page.click(".btn-done")
-        visit.page.click("[id$=predict_post] .opblock-summary-control")
-        visit.page.click("[id$=predict_post] .try-out__btn")
-        example = visit.page.input_value("[id$=predict_post] textarea")
-        visit.page.click("[id$=predict_post] .execute")
-        status = visit.page.inner_text("[id$=predict_post] .live-responses-table tbody .response-col_status")
-        visit.shoot("docs")
-
-    assert json.loads(example)["query"] == "What is machine learning?"
-    assert status.startswith("200")

@@ -9,14 +9,20 @@ from playwright.sync_api import Browser
 
 from tests.browser import url, visiting
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture(scope="module")
 def compute(demo: httpx.Client, browser: Browser) -> Any:
-    """Calls a function of vectors.js."""
+    """Calls a function of vectors.js or layout.js."""
     with visiting(browser, url(demo)) as visit:
         visit.page.goto(visit.url)
         yield lambda name, *arguments: visit.page.evaluate(
-            "async ([name, arguments_]) => (await import('/page/vectors.js'))[name](...arguments_)", [name, arguments]
+            "async ([name, arguments_]) => { const modules = await Promise.all("
+            "['vectors', 'layout'].map((one) => import(`/page/${one}.js`)));"
+            " const found = modules.find((one) => name in one)[name](...arguments_);"
+            " return found.next ? [...found].at(-1) : found }",
+            [name, arguments],
         )
 
 
@@ -72,18 +78,47 @@ def test_a_turned_and_mirrored_map_is_turned_back(compute: Any) -> None:
     np.testing.assert_allclose(compute("aligned", points.tolist(), target.tolist()), target, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "expected"),
-    [
-        ([1, 2, 3], [10, 20, 30], 1),
-        ([1, 2, 3], [3, 2, 1], -1),
-        ([1, 1, 2], [1, 2, 3], 0.8660254),
-        ([1], [2], 1),
-        ([1, 1, 1], [2, 2, 2], 1),
-    ],
-)
-def test_ranks_are_correlated(one: list[float], other: list[float], expected: float, compute: Any) -> None:
-    assert compute("rankCorrelation", one, other) == pytest.approx(expected)
+@pytest.mark.parametrize(("format", "least"), [("float32", 1), ("int8", 0.999), ("binary", 0.7)])
+def test_fewer_bits_point_nearly_the_same_way(format: str, least: float, compute: Any) -> None:
+    vector = unit(np.random.default_rng(4).normal(size=64))
+    expected = unit(np.sign(vector)) if format == "binary" else vector
+
+    short = np.array(compute("shorten", vector.tolist(), 64, format))
+
+    assert np.linalg.norm(short) == pytest.approx(1)
+    assert short @ vector >= least - 1e-9
+    np.testing.assert_allclose(short, expected, atol=0.01)
+
+
+def test_a_map_keeps_groups_together_and_is_the_same_each_time(compute: Any) -> None:
+    rng = np.random.default_rng(5)
+    centres = unit(rng.normal(size=(3, 50)))
+    vectors = unit(np.repeat(centres, 12, axis=0) + 0.05 * rng.normal(size=(36, 50))).tolist()
+
+    points = np.array(compute("neighbourhood", vectors))
+
+    far = np.linalg.norm(points[:, None] - points[None], axis=-1) + np.diag([np.inf] * 36)
+    assert (far.argsort(axis=1)[:, :5] // 12 == np.arange(36)[:, None] // 12).all()
+    assert points.tolist() == compute("neighbourhood", vectors)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_a_map_of_a_few_has_a_place_for_each(count: int, compute: Any) -> None:
+    vectors = np.eye(8)[[0, 0, 1, 2, 3][:count]].tolist()
+
+    points = np.array(compute("neighbourhood", vectors))
+
+    assert points.shape == (count, 2)
+    assert np.isfinite(points).all()
+
+
+def test_a_query_lies_among_the_documents_nearest_to_it(compute: Any) -> None:
+    points = [[0, 0], [1, 0], [0, 1], [50, 50], [60, 60]]
+
+    x, y = compute("amid", points, [0.9, 0.8, 0.8, 0.1, 0.1])
+
+    assert 0 <= x <= 1
+    assert 0 <= y <= 1
 
 
 def test_a_model_s_own_widths_are_offered_else_halvings(compute: Any) -> None:

@@ -31,7 +31,7 @@ from tests.benchmarks.plan import (
 )
 from tests.cli import ROOT
 
-README = (ROOT / "README.md").read_text()
+FIGURES, MODAL = ((ROOT / "docs" / page).read_text() for page in ("figures.md", "modal.md"))
 PLAN = (ROOT / "tests/benchmarks/README.md").read_text()
 TERMS = {"start_seconds": 10, "idle_seconds": 50, "deadline_seconds": 3610}
 
@@ -138,14 +138,14 @@ def test_a_slip_on_the_command_line_is_told_without_a_traceback(
     assert words in capsys.readouterr().err
 
 
-def test_the_constants_are_the_figures_of_the_readme_and_the_settings_of_modal_app() -> None:
-    rows = {row[:2]: row[2] for row in re.findall(r"^\| ([^|]+) \| (\w+) \| ([\d.]+) m?s \|", README, re.MULTILINE)}
+def test_the_constants_are_the_figures_of_the_docs_and_the_settings_of_modal_app() -> None:
+    rows = {row[:2]: row[2] for row in re.findall(r"^\| ([^|]+) \| (\w+) \| ([\d.]+) m?s \|", FIGURES, re.MULTILINE)}
     seconds = {name: float(rows[f"32 × {CPU_TOKENS} tokens, a text", name]) / 1e3 for name in CPU_SECONDS}
     app = importlib.reload(importlib.import_module("modal_app"))
     policy = Policy()
 
     assert pytest.approx(seconds) == CPU_SECONDS
-    assert f"a container is ready {PROCESS_START_SECONDS} s after" in README
+    assert f"a container is ready {PROCESS_START_SECONDS} s after" in MODAL
     assert (app.CONTAINER["cpu"][0], app.CONTAINER["memory"][0] / 1024) == (CORES, MEMORY_GIB)
     assert app.CORPUS_IDLE_SECONDS == IDLE_SECONDS
     assert app.SCALING["scaledown_window"] == policy.scaledown_window

@@ -14,11 +14,13 @@ from embedding.model import ModelUnavailable
 from embedding.model.encoder import OnnxEncoder
 from embedding.model.errors import InvalidArtifact, UnsupportedModel
 from embedding.model.fetch.manifest import read_manifest, verify
+from embedding.model.fetch.recordings import RECORDINGS
 from embedding.model.load import load_engine
 from embedding.model.onnx_engine import OnnxEngine
-from embedding.model.prepare import fidelity, prepare
+from embedding.model.prepare import fidelity, prepare, tokens
+from embedding.model.prepare.original import LoadedModel
 from embedding.model.prepare.quantize import quantize
-from embedding.model.reference import load_reference
+from embedding.model.prepare.recorded import RecordedModel
 from embedding.settings import Settings
 from tests.cli import run, running
 from tests.live import live
@@ -41,11 +43,20 @@ def test_sentences_it_did_not_see_are_as_near(demo_model: Path, prepared_demo: P
     texts = [" ".join(rng.choice(words, rng.integers(1, 40))) for _ in range(500)]
 
     asked = fidelity.alternating(texts)
-    expected = fidelity.reference_vectors(load_reference(demo_model), asked)
+    expected = LoadedModel(demo_model).vectors(asked)
     report = fidelity.check(OnnxEngine(prepared_demo, "int8"), asked, expected)
 
     assert report.mean > 0.9985
     assert report.minimum > 0.99
+
+
+def test_what_was_recorded_is_what_sentence_transformer_says(demo_model: Path) -> None:
+    recorded, loaded = RecordedModel(demo_model, RECORDINGS / "all-minilm-l6-v2.json"), LoadedModel(demo_model)
+    texts = fidelity.alternating(fidelity.sentences()[1])[::8]
+
+    np.testing.assert_allclose(recorded.vectors(texts), loaded.vectors(texts), atol=1e-6)
+    for text in tokens.ODD_TEXTS.values():
+        assert recorded.token_ids("query", text) == loaded.token_ids("query", text)
 
 
 def test_a_folder_made_on_the_command_line_is_served_without_the_model(tiny_gemma: Path, tmp_path: Path) -> None:

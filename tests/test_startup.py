@@ -37,6 +37,7 @@ def test_the_demo_prints_a_curl_line_that_answers_a_vector(tmp_path: Path) -> No
         assert re.fullmatch(rb"\[(-?\d[\d.e-]*,){383}-?\d[\d.e-]*\]", answer), answer[:200]
         assert address == server.url
         assert token in curl
+        assert server.wait_for("  open ").split()[-1] == f"{address}/#token={token}"
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(20) == 0
         assert "Traceback" not in server.output

@@ -13,7 +13,13 @@ DIMENSION = 96
 WINDOW = 64
 MAX_TOKENS = 192
 VOCABULARY = 512
-PROMPTS = {"query": "task: search result | query: ", "document": "title: none | text: "}
+PROMPTS = {
+    "query": "task: search result | query: ",
+    "document": "title: none | text: ",
+    "Classification": "task: kind of text | query: ",  # not the words of the model card, as a model's own may be
+    "Retrieval-document": "title: none | text: ",
+    "Summarization": "task: summary | query: ",
+}
 
 
 def write_tiny_gemma(folder: Path) -> Path:

@@ -8,6 +8,7 @@ from functools import partial
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from embedding.api import ops
@@ -20,20 +21,33 @@ from embedding.api.errors import CallerLeft, Errors, Refused
 from embedding.api.observer import MetricsObserver, observe
 from embedding.api.openapi import add_components
 from embedding.api.page import page_router
-from embedding.api.protocols import predict
-from embedding.model import load_engine
+from embedding.api.protocols import cohere, ollama, openai, predict, tei
+from embedding.api.protocols.models import known
+from embedding.api.protocols.options import check_defaults
+from embedding.model import Report, ServedEngine, Unsupported, load_engine
 from embedding.serving import DeadlineExceeded, Limits, Service, TooLarge, Unavailable
-from embedding.settings import Settings
+from embedding.settings import Settings, SettingsError
 from embedding.telemetry.metrics import Metrics
 from embedding.telemetry.tracing import Tracer, tracer_from_environment
 
 DESCRIPTION = "Turns text into vectors. All but the page and the probes ask for the token."
-PROTOCOLS = (predict.PROTOCOL,)
+PROTOCOLS = (
+    predict.PROTOCOL,
+    openai.PROTOCOL,
+    cohere.PROTOCOL,
+    tei.PROTOCOL,
+    ollama.PROTOCOL,
+)
+# The headers that a page elsewhere may read.
+EXPOSED = (
+    *("Retry-After", "Server-Timing", "WWW-Authenticate", "X-Dtype", "X-Model-Id", "X-Model-Revision"),
+    *("X-Request-ID", "X-Shape", "X-Truncated", "X-Truncated-Texts"),
+)
 
 
 def create_service(settings: Settings) -> Service:
     """The service without its HTTP side, which has no use for a token."""
-    return Service(partial(load_engine, settings), Limits.of(settings), MetricsObserver(Metrics()))
+    return Service(partial(_load, settings), Limits.of(settings), MetricsObserver(Metrics()))
 
 
 def create_app(settings: Settings, service: Service | None = None, tracer: Tracer | None = None) -> FastAPI:
@@ -66,7 +80,7 @@ def create_app(settings: Settings, service: Service | None = None, tracer: Trace
         app.include_router(router)
     errors = Errors({path: protocol.render_error for protocol in PROTOCOLS for path in _paths(protocol.router)})
     _handle_errors(app, errors)
-    add_components(app, [body for protocol in PROTOCOLS for body in protocol.bodies], settings.max_client_batch)
+    add_components(app, [body for protocol in PROTOCOLS for body in protocol.bodies], partial(known, app.state))
 
     # From the inside out.
     open_paths = OPEN_PATHS | ({"/metrics"} if settings.metrics_open else set())
@@ -74,7 +88,24 @@ def create_app(settings: Settings, service: Service | None = None, tracer: Trace
     app.add_middleware(DrainGate, drain=drain, errors=errors)
     paths = [path for router in (app, *routers) for path in _paths(router)]
     app.add_middleware(RequestLog, metrics=metrics, errors=errors, paths=paths, tracer=tracer)
+    if settings.origins:
+        # Outermost, for a browser shows a page no answer without these headers, and asks first without a token.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=("GET", "HEAD", "POST"),
+            allow_headers=("*",),
+            expose_headers=EXPOSED,
+        )
     return app
+
+
+def _load(settings: Settings, report: Report) -> ServedEngine:
+    """The engine. Raises what `load_engine` raises, and SettingsError for a default that this model can't have."""
+    engine = load_engine(settings, report)
+    if wrong := check_defaults(settings, engine):
+        raise SettingsError(wrong)
+    return engine
 
 
 @asynccontextmanager
@@ -96,7 +127,7 @@ def _handle_errors(app: FastAPI, errors: Errors) -> None:
             return options(allowed)
         return errors.answer(request.scope, HTTPException(405, "Method Not Allowed", {"Allow": allowed}))
 
-    for kind in (Refused, Unavailable, DeadlineExceeded, TooLarge, CallerLeft, HTTPException):
+    for kind in (Refused, Unavailable, DeadlineExceeded, TooLarge, Unsupported, CallerLeft, HTTPException):
         app.add_exception_handler(kind, errors.handle)
     app.add_exception_handler(405, wrong_method)
 

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
+from embedding.model import Unsupported
 from embedding.serving import DeadlineExceeded, Overloaded, TooLarge, Unavailable
 from embedding.telemetry.logs import raised_at
 
@@ -84,6 +85,8 @@ def describe(error: Exception) -> Problem:
         return Problem(status, kind, f"{error}; try again later.", headers=headers)
     if isinstance(error, DeadlineExceeded):
         return Problem(504, "deadline", f"{error}")
+    if isinstance(error, Unsupported):
+        return Problem(422, "unsupported", str(error), ("body",))
     if isinstance(error, TooLarge):
         return Problem(422, "too_large", str(error), ("body",))
     if isinstance(error, HTTPException):
@@ -100,19 +103,39 @@ def render_detail(problem: Problem) -> Any:
     return {"detail": [{"loc": problem.location, "type": problem.kind, "msg": problem.message}]}
 
 
+def sentence(problem: Problem) -> str:
+    """What is wrong in one sentence, for protocols that have no more room: `texts[1] must not be blank`."""
+    where = field_name(problem) or ("The body" if problem.location else "")
+    return f"{where} {problem.message}".strip()
+
+
+def field_name(problem: Problem) -> str:
+    """The field that is to blame, as `texts[1]`; empty where none is."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem.location[1:])
+    return "".join(parts).removeprefix(".")
+
+
 class Errors:
     """Answers for errors, each in the shape of the protocol that its path belongs to."""
 
     def __init__(self, renders: Mapping[str, Render]) -> None:
+        """For each path that is declared, how a problem is rendered there."""
         self._renders = renders
+        self._with_parameters = {path.partition("{")[0]: path for path in renders if "{" in path}
 
     def answer(self, scope: Scope, error: Exception) -> Response:
         """`error` as the caller is told it."""
         problem = describe(error)
         if problem.status == CALLER_LEFT:
             return Response(status_code=CALLER_LEFT)
-        content = self._renders.get(scope["path"], render_detail)(problem)
+        content = self._renders.get(self._declared(scope["path"]), render_detail)(problem)
         return JSONResponse(content, problem.status, headers=dict(problem.headers))
+
+    def _declared(self, path: str) -> str:
+        """The path as it is declared, perhaps with a parameter at its end."""
+        if path in self._renders:
+            return path
+        return next((whole for start, whole in self._with_parameters.items() if path.startswith(start)), path)
 
     async def handle(self, request: Request, error: Exception) -> Response:
         """The same as a handler of exceptions."""

@@ -1,6 +1,6 @@
 """The OpenAPI document, beside what FastAPI finds out by itself: bodies, the statuses of errors, and the token."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -26,29 +26,39 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     503: {"description": "Loading or stopping; come back after `Retry-After` seconds.", "headers": RETRY_AFTER},
     504: {"description": "The request missed its deadline."},
 }
+NAMED_MODEL_ERRORS = {**ERRORS, 404: {"description": "There is no such model here."}}
+"""The errors of protocols that know the model by its name."""
 
 
-def documented(body: JsonBody[Any], answer: dict[str, Any], examples: Sequence[Any]) -> dict[str, Any]:
+def documented(
+    body: JsonBody[Any],
+    answer: dict[str, Any],
+    examples: Sequence[Any],
+    errors: Mapping[int | str, dict[str, Any]] = ERRORS,
+) -> dict[str, Any]:
     """What a route's decorator takes for an endpoint that reads `body` and, where all is well, gives `answer`."""
     schema = {"$ref": f"#/components/schemas/{body.kind.__name__}"}
     content = {"schema": schema, "examples": {str(i): {"value": value} for i, value in enumerate(examples, 1)}}
     request_body = {"required": True, "content": {"application/json": content}}
     return {
         "response_class": Response,
-        "responses": {200: answer, **ERRORS},
+        "responses": {200: answer, **errors},
         "openapi_extra": {"requestBody": request_body, **SECURED},
     }
 
 
-def add_components(app: FastAPI, bodies: list[JsonBody[Any]], max_texts: int) -> None:
-    """Let the document of `app` describe `bodies` and the two headers of the token."""
+def add_components(app: FastAPI, bodies: list[JsonBody[Any]], known: Callable[[], Mapping[str, Any]]) -> None:
+    """Let the document of `app` describe `bodies` and the two headers of the token.
+
+    `known` gives what stands for a name in capitals in the types of the bodies, as far as it is known by now.
+    """
     made_by_fastapi = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = made_by_fastapi()
         components = document.setdefault("components", {})
         components["securitySchemes"] = SCHEMES
-        components.setdefault("schemas", {}).update(openapi_components(bodies, max_texts))
+        components.setdefault("schemas", {}).update(openapi_components(bodies, known()))
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -3,15 +3,20 @@
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import PlainTextResponse, Response
 
+from embedding import __version__
 from embedding.api.openapi import SECURED, UNAUTHORIZED
+from embedding.api.protocols.models import served_name
 from embedding.model import EngineInfo
+from embedding.model.prompts import task_names
+from embedding.model.vectors import Vectors, cut, ranges_of
 from embedding.serving import NotReady
+from embedding.serving.tokenization import TOKENIZATION_THREADS
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 NOT_READY: dict[int | str, dict[str, Any]] = {503: {"description": "Not now; come back after `Retry-After` seconds."}}
@@ -58,15 +63,36 @@ async def status(request: Request) -> dict[str, Any]:
 
 @router.head("/info", include_in_schema=False)
 @router.get("/info", responses={**UNAUTHORIZED, **NOT_READY}, openapi_extra=SECURED)
-async def info(request: Request) -> dict[str, Any]:
-    """The model, what computes its vectors and how near they are to the reference, and the limits of a request."""
+async def info(
+    request: Request, dimensions: Annotated[int | None, Query(ge=1, description="of the ranges; by default all")] = None
+) -> dict[str, Any]:
+    """The model, what computes its vectors and how near they are to the reference, and the limits of a request.
+
+    `int8_ranges` is what int8 and uint8 divide into steps; with `dimensions`, for vectors that are cut to so many.
+    It has all fields of Text Embeddings Inference, and some of its own.
+    """
     service, settings = request.app.state.service, request.app.state.settings
     engine = _described(service.info)
+    prompts = service.loaded.prompts
     return {
+        "served_model_name": served_name(request),
         "model_dtype": engine["precision"],
+        "model_type": {"embedding": {"pooling": engine["pooling"]}},
+        "auto_truncate": True,
+        "max_batch_tokens": service.limits.max_batch_tokens or service.loaded.batch_tokens,
+        "max_batch_requests": None,
+        "tokenization_workers": TOKENIZATION_THREADS,
+        "version": __version__,
+        "sha": None,
+        "docker_label": None,
         "max_client_batch_size": settings.max_client_batch,
         "max_concurrent_requests": settings.max_concurrent_requests,
         "max_body_bytes": settings.max_body_bytes,
+        "default_task": settings.default_task,
+        "default_dimensions": settings.default_dimensions or engine["dimension"],
+        "tasks": task_names(prompts),
+        "prompts": prompts,
+        "int8_ranges": _ranges(service.loaded.calibration, dimensions or engine["dimension"], engine["normalizes"]),
         **engine,
     }
 
@@ -99,6 +125,14 @@ def _named(model: str) -> dict[str, Any]:
     parts = Path(model).parts
     name = model if len(parts) <= 2 else "/".join(("…", *parts[-2:]))
     return {"model_id": name, "hub": HUB_ID.fullmatch(model) is not None and not Path(model).is_dir()}
+
+
+def _ranges(calibration: Vectors, dimension: int, normalizes: bool) -> dict[str, Any] | None:
+    """What int8 and uint8 divide into steps; None where they can't be had."""
+    if not len(calibration):
+        return None
+    least, largest = ranges_of(cut(calibration, dimension, normalizes))
+    return {"texts": len(calibration), "minimum": least.tolist(), "maximum": largest.tolist()}
 
 
 def _described(info: EngineInfo) -> dict[str, Any]:

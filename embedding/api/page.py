@@ -14,6 +14,7 @@ from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import Response
 
 HERE = Path(__file__).parent / "static"
+OWN_FILES = ("docs.html", "docs.css", "docs.js", "base.css")
 SWAGGER_FILES = ("swagger-ui.css", "swagger-ui-bundle.js")
 MEDIA_TYPES = {
     ".css": "text/css",
@@ -119,4 +120,4 @@ def _docs_files() -> list[Path]:
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("fastapi-offline is not installed: pip install -r requirements.txt")
     swagger = Path(spec.origin).parent / "static"
-    return [HERE / "docs.html", HERE / "docs.js", *(swagger / name for name in SWAGGER_FILES)]
+    return [*(HERE / name for name in OWN_FILES), *(swagger / name for name in SWAGGER_FILES)]

@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from embedding.corpus.columns import Columns
 from embedding.corpus.errors import CorpusError
 from embedding.corpus.files import write_whole
+from embedding.corpus.read.columns import Columns
 from embedding.model import Engine
 from embedding.model.tokenizer import task_prompt
 from embedding.settings import CorpusSettings, Settings, VectorFormat
 
-FORMAT = 1
+FORMAT = 2
 JOB = "job.json"
 # A window must have room for more than its prompt.
 LEAST_ROOM = 8
@@ -38,7 +38,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Job:
-    """All that decides a vector and where it is written, but for the rows."""
+    """All that decides a vector and what is written with it, but for the rows; and how large the files get."""
 
     input: str
     model: Model
@@ -52,25 +52,26 @@ class Job:
 
     @property
     def fingerprint(self) -> str:
-        """Another job has another. The measured fidelity is no part of it: measuring again may differ a little."""
-        told = asdict(replace(self, model=replace(self.model, fidelity=None)))
+        """Another job has another.
+
+        The measured fidelity is no part of it, since measuring again may differ a little; nor is the size of the files.
+        """
+        told = asdict(replace(self, model=replace(self.model, fidelity=None), shard_chars=0))
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> Self:
         """The job that `asdict` made `record` of."""
-        return cls(**{**record, "model": Model(**record["model"]), "columns": Columns(**record["columns"])})
+        columns = {**record["columns"], "keep": tuple((name, type_) for name, type_ in record["columns"]["keep"])}
+        return cls(**{**record, "model": Model(**record["model"]), "columns": Columns(**columns)})
 
 
 def describe(engine: Engine, name: str) -> Model:
-    """What `engine` is; `name` is what its user calls the model.
-
-    Of a name that is a path the last part: wherever it lies, its files tell it from others.
-    """
+    """What `engine` is; `name` is what its user calls the model."""
     info, prompt = engine.info, task_prompt(engine.prompts, "document")
     (bare,) = engine.tokenize([""], "document")
     return Model(
-        name=Path(name).name if Path(name).is_dir() else name,
+        name=model_name(name),
         revision=info.revision or "",
         engine=info.engine,
         precision=info.precision,
@@ -121,6 +122,48 @@ def as_recorded(settings: Settings, job: Job | None) -> Settings:
     return settings.model_copy(update={key: value for key, value in chosen.items() if getattr(settings, key) == "auto"})
 
 
+def as_begun(settings: CorpusSettings, job: Job | None) -> CorpusSettings:
+    """`settings` with what a job begun before was told, where they don't say otherwise."""
+    if job is None:
+        return settings
+    columns = job.columns
+    told = {
+        "text_column": columns.text,
+        "title_column": columns.title or "none",
+        "id_column": columns.id or "none",
+        "keep": ",".join(name for name, _ in columns.keep) or None,
+        "chunk_tokens": job.chunk_tokens,
+        "chunk_overlap": job.chunk_overlap,
+        "vector_format": job.vector_format,
+        "shard_chars": job.shard_chars,
+    }
+    if columns.text is None:  # files without columns
+        told |= {"title_column": None, "id_column": "none" if columns.id is None else None}
+    return settings.model_copy(update={name: told[name] for name in told.keys() - settings.model_fields_set})
+
+
+def refuse_another_model(output: Path, before: Job | None, name: str) -> None:
+    """Raise CorpusError where `output` holds a job `before` of a model that is not called `name`."""
+    if before is not None and before.model.name != model_name(name):
+        raise CorpusError(
+            f"{output} holds the vectors of another model: {before.model.name!r}, not {model_name(name)!r}. Name that "
+            f"one. {elsewhere()}"
+        )
+
+
+def model_name(name: str) -> str:
+    """What a job calls the model `name`: of a path the last part, since its files tell it from others."""
+    return Path(name).name if Path(name).is_dir() else name
+
+
+def refuse_another_input(output: Path, before: Job | None, name: str) -> None:
+    """Raise CorpusError where `output` holds a job `before` of an input that is not called `name`."""
+    if before is not None and before.input != name:
+        raise CorpusError(
+            f"{output} holds the vectors of another job: input {before.input!r}, not {name!r}. {elsewhere()}"
+        )
+
+
 def begin(output: Path, job: Job) -> None:
     """Record `job` in `output`, or check that it is the one recorded there. Raises CorpusError where it is another."""
     before = recorded(output)
@@ -130,7 +173,10 @@ def begin(output: Path, job: Job) -> None:
         write_whole(output / JOB, json.dumps(asdict(job), indent=2, ensure_ascii=False) + "\n")
     elif before.fingerprint != job.fingerprint:
         differences = "; ".join(_differences(asdict(before), asdict(job)))
-        raise CorpusError(f"{output} holds the vectors of another job: {differences}. {elsewhere()}")
+        raise CorpusError(
+            f"{output} holds the vectors of another job: {differences}. Give the same options again, or none of them. "
+            f"{elsewhere()}"
+        )
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -138,11 +184,12 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     for key, value in now.items():
         if isinstance(value, dict):
             found += _differences(before[key], value)
-        elif before[key] != value and key != "fidelity":
-            found.append(f"{key.replace('_', ' ')} {before[key]!r}, not {value!r}")
+        elif before[key] != value and key not in ("fidelity", "shard_chars"):
+            name = "ids are integers:" if key == "integer_ids" else key.replace("_", " ")
+            found.append(f"{name} {before[key]!r}, not {value!r}")
     return found
 
 
 def elsewhere() -> str:
     """What to do about a folder that can't be gone on with."""
-    return "Choose another --output, or delete that folder."
+    return "Choose another --output."

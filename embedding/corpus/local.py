@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from embedding.corpus.cut.shards import Shard
 from embedding.corpus.job import Job
-from embedding.corpus.shard_file import ShardReport
-from embedding.corpus.shards import Shard
-from embedding.corpus.worker import embed_shard
+from embedding.corpus.worker import Done, embed_shard
+from embedding.corpus.write.shard_file import ShardReport
 from embedding.model import Engine, Task, TokenizedText
 
 THREADS = 2
 
-ShardTick = Callable[[int, int, int], None]
-"""Told a shard's index, and the chunks and tokens of it that were computed."""
+ShardTick = Callable[[int, Done], None]
+"""Told a shard's first row, and what of it was computed."""
 
 
 class CallQueue:
@@ -56,7 +56,7 @@ def local_map(
     turns = CallQueue(engine)
 
     def embed(shard: Shard) -> ShardReport:
-        return embed_shard(turns, job, shard, folder, lambda chunks, tokens: tick(shard.index, chunks, tokens))
+        return embed_shard(turns, job, shard, folder, lambda done: tick(shard.first_row, done))
 
     with ThreadPoolExecutor(THREADS, thread_name_prefix="shard") as threads:
         under_way: deque[Future[ShardReport]] = deque()

@@ -1,15 +1,18 @@
-"""How far a job is: a bar on a terminal, a line now and then elsewhere."""
+"""How far a job is: a bar on a terminal, a line a minute elsewhere."""
 
+import shutil
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TextIO
 
-from embedding.corpus.shard_file import ShardReport
+from embedding.corpus.worker import Done
+from embedding.corpus.write.shard_file import ShardReport
 
 WIDTH = 24
 TERMINAL_SECONDS = 0.2
-LINE_SECONDS = 10.0
+LINE_SECONDS = 60.0
 
 
 @dataclass
@@ -35,8 +38,8 @@ class Tally:
 class Progress:
     """Counts what is done of one job, `now` and by an earlier run (`before`), and says so on `stream`.
 
-    `fraction` and `planned` tell how much of the input was read, and how much of it that was in characters; together
-    with the characters that are done they tell how much is left.
+    `characters` are those of the whole input, as they weigh in the plan, where they are known. Otherwise `fraction` and
+    `planned` tell how much of the input was read, and how much of it that was in characters.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -44,26 +47,31 @@ class Progress:
         self._live = self._stream.isatty()
         self._every = TERMINAL_SECONDS if self._live else LINE_SECONDS
         self._start = self._said = time.monotonic()
-        self._partial: dict[int, tuple[int, int]] = {}
+        self._partial: dict[int, Done] = {}
         self.now = Tally()
         self.before = Tally()
+        self.characters: int | None = None
         self.fraction = 0.0
         self.planned = 0
+
+    def start(self) -> None:
+        """Measure from now on: what came before, such as loading the model, is not the job's."""
+        self._start = self._said = time.monotonic()
 
     @property
     def seconds(self) -> float:
         """Since the start."""
         return time.monotonic() - self._start
 
-    def tick(self, shard: int, chunks: int, tokens: int) -> None:
+    def tick(self, shard: int, done: Done) -> None:
         """Some of a shard was computed."""
-        before = self._partial.get(shard, (0, 0))
-        self._partial[shard] = (before[0] + chunks, before[1] + tokens)
+        texts, tokens, characters = self._partial.get(shard, Done(0.0, 0, 0.0))
+        self._partial[shard] = Done(texts + done.texts, tokens + done.tokens, characters + done.characters)
         self.show()
 
     def add(self, report: ShardReport, *, earlier: bool = False) -> None:
         """A shard is done; `earlier`: an earlier run did it."""
-        self._partial.pop(report.index, None)
+        self._partial.pop(report.first_row, None)
         (self.before if earlier else self.now).add(report)
         self.show()
 
@@ -77,28 +85,35 @@ class Progress:
     def close(self) -> None:
         """Leave the terminal's line."""
         if self._live:
-            self._stream.write("\r\033[K")
-            self._stream.flush()
+            self._write("\r\033[K")
 
     def line(self, seconds: float) -> str:
         """What is said after `seconds`."""
         partial = list(self._partial.values())
-        now, embedded = self.now, self.now.documents + self.now.rejects
-        chunks = sum(count for count, _ in partial)
-        tokens = now.tokens + sum(count for _, count in partial)
-        # Of a shard under way only its chunks are known; so far as known, a document has so many.
-        texts = embedded + round(chunks * (embedded / now.chunks if now.chunks else 1))
-        characters = now.characters * tokens / now.tokens if now.tokens else 0.0
-        total = self.planned / self.fraction if self.fraction else 0.0
-        done = min(1.0, (self.before.characters + characters) / total) if total else 0.0
-        left = (total - self.before.characters - characters) / characters * seconds if characters else None
-        bar = "█" * int(done * WIDTH)
-        rates = f"{texts / seconds:,.1f} texts/s  {tokens / seconds:,.0f} tokens/s" if seconds else ""
-        return f"{bar:░<{WIDTH}} {done:4.0%}  {texts:,} texts  {rates}  {_time(left)} left"
+        now, before = self.now, self.before
+        texts = now.documents + now.rejects + sum(done.texts for done in partial)
+        tokens = now.tokens + sum(done.tokens for done in partial)
+        characters = now.characters + sum(done.characters for done in partial)
+        total = self.characters or (self.planned / self.fraction if self.fraction else 0.0)
+        done = min(1.0, (before.characters + characters) / total) if total else 0.0
+        left = (total - before.characters - characters) / characters * seconds if characters else None
+        rates = f"  {texts / seconds:,.1f} texts/s  {tokens / seconds:,.0f} tokens/s" if seconds else ""
+        said = f"{texts:,.0f} texts  {tokens:,} tokens{rates}  {_time(left)} left"
+        return f"{'█' * int(done * WIDTH):░<{WIDTH}} {done:4.0%}  {said}"
 
     def _print(self, line: str) -> None:
-        self._stream.write(f"\r\033[K{line}" if self._live else f"{line}\n")
-        self._stream.flush()
+        if not self._live:
+            self._write(f"{line}\n")
+            return
+        columns = shutil.get_terminal_size().columns - 1
+        if len(line) > columns:
+            line = line[WIDTH + 1 :].lstrip()  # without the bar
+        self._write(f"\r\033[K{line[:columns]}")
+
+    def _write(self, text: str) -> None:
+        with suppress(BrokenPipeError):  # nobody reads it any more, and the job goes on
+            self._stream.write(text)
+            self._stream.flush()
 
 
 def _time(seconds: float | None) -> str:

@@ -1,7 +1,7 @@
 """Text to vector: find the weights, cut text into tokens, run the encoder. Knows nothing of HTTP or queues."""
 
-from embedding.model.engine import Engine, EngineInfo, Task, TokenizedText
-from embedding.model.errors import ModelUnavailable, NotFinite, NoTokens, TextError, TextTooLong
+from embedding.model.engine import Engine, EngineInfo, ServedEngine, Task, Token, TokenizedText
+from embedding.model.errors import ModelUnavailable, NotFinite, NoTokens, TextError, TextTooLong, Unsupported
 from embedding.model.load import load_engine, warm_up
 from embedding.model.progress import Report
 
@@ -12,10 +12,13 @@ __all__ = [
     "NoTokens",
     "NotFinite",
     "Report",
+    "ServedEngine",
     "Task",
     "TextError",
     "TextTooLong",
+    "Token",
     "TokenizedText",
+    "Unsupported",
     "load_engine",
     "warm_up",
 ]

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from embedding.model.engine import Engine, EngineInfo, Task, TokenizedText
+from embedding.model.engine import EngineInfo, ServedEngine, Task, Token, TokenizedText
 from embedding.model.errors import NotFinite, NoTokens
 
 
 class CheckedEngine:
     """An engine whose `embed` raises NoTokens and NotFinite, each naming its texts."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: ServedEngine) -> None:
         self._engine = engine
         self.info: EngineInfo = engine.info
         self.batch_tokens = engine.batch_tokens
@@ -22,11 +22,35 @@ class CheckedEngine:
     def prompts(self) -> Mapping[str, str | None]:
         return self._engine.prompts
 
+    @property
+    def calibration(self) -> NDArray[np.float32]:
+        return self._engine.calibration
+
     def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[TokenizedText]:
         return self._engine.tokenize(texts, task, prompt)
 
     def token_starts(self, text: str) -> list[int]:
         return self._engine.token_starts(text)
+
+    def tokens(self, text: str, task: Task, prompt: str = "", special: bool = True) -> list[Token]:
+        return self._engine.tokens(text, task, prompt, special)
+
+    def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
+        return self._engine.decode(ids, skip_special)
+
+    def embed_tokens(self, text: TokenizedText) -> NDArray[np.float32]:
+        if not text.kept:
+            raise NoTokens([0])
+        vectors = self._engine.embed_tokens(text)
+        if not np.isfinite(vectors).all():
+            raise NotFinite([0])
+        return vectors
+
+    def embed_spans(self, text: TokenizedText, spans: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+        vectors = self._engine.embed_spans(text, spans)
+        if not np.isfinite(vectors).all():
+            raise NotFinite([0])
+        return vectors
 
     def embed(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
         if empty := [index for index, text in enumerate(batch) if not text.kept]:

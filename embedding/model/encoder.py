@@ -44,28 +44,59 @@ class OnnxEncoder:
         A text's vector does not depend on the texts beside it. Raises ValueError for a text of another length, and
         UnknownToken for one with an id outside the vocabulary.
         """
+        return self.embed_with_lengths(batch)[0]
+
+    def embed_with_lengths(self, batch: Sequence[Text]) -> tuple[np.ndarray, np.ndarray]:
+        """The same, and the length (texts, 1) of each vector before the model normalised it; 1 where it does not."""
         self._check(batch)
         vectors = np.empty((len(batch), self.dimension), np.float32)
+        lengths = np.ones((len(batch), 1), np.float32)
+        wanted = ["vectors", "lengths"] if self.manifest.normalizes else ["vectors"]
         for run in group_by_length([len(text) for text in batch]):
-            vectors[run] = self._run(self._session, self._table, [batch[i] for i in run])
+            vectors[run], *told = self._run(self._session, self._table, [batch[i] for i in run], wanted)
+            lengths[run] = told[0] if told else 1
+        return vectors, lengths
+
+    def embed_spans(self, text: Text, spans: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+        """As `embed_with_lengths`, for spans of a text's tokens: read together, and each pooled apart by its mean.
+
+        Late chunking: Günther et al. 2024, https://arxiv.org/abs/2409.04701.
+        """
+        self._check([text])
+        weights = np.zeros((len(spans), len(text)), np.float32)
+        for row, (begin, end) in zip(weights, spans, strict=True):
+            row[begin:end] = 1 / (end - begin)
+        feed = graph_inputs(self._session, [text], self._table, self.manifest.pooling) | {"pooling_weights": weights}
+        wanted = ["vectors", "lengths"] if self.manifest.normalizes else ["vectors"]
+        vectors, *told = self._session.run(wanted, feed)
+        return vectors, told[0] if told else np.ones((len(spans), 1), np.float32)
+
+    def embed_tokens(self, text: Text) -> np.ndarray:
+        """The encoder's own vector of each token of a text, (tokens, hidden size) in float32. Raises as `embed`."""
+        self._check([text])
+        (vectors,) = self._run(self._session, self._table, [text], ["tokens"])
         return vectors
 
     def _trial(self, precision: str) -> float:
         """The median seconds of a short query through one layer, measured for a fraction of a second."""
         session, table = _session(self.folder / f"{precision}.trial.onnx", self.threads), Table(self.folder, precision)
         text = np.random.default_rng(0).integers(0, table.vocabulary_size, TRIAL_TOKENS).tolist()
-        self._run(session, table, [text])
+        self._run(session, table, [text], ["vectors"])
         seconds: list[float] = []
         end = time.perf_counter() + TRIAL_SECONDS
         while not seconds or time.perf_counter() < end:
             start = time.perf_counter()
-            self._run(session, table, [text])
+            self._run(session, table, [text], ["vectors"])
             seconds.append(time.perf_counter() - start)
         return median(seconds)
 
-    def _run(self, session: ort.InferenceSession, table: Table, texts: Sequence[Text]) -> np.ndarray:
-        (vectors,) = session.run(None, graph_inputs(session, texts, table, self.manifest.pooling))
-        return np.asarray(vectors)
+    def _run(
+        self, session: ort.InferenceSession, table: Table, texts: Sequence[Text], wanted: Sequence[str]
+    ) -> list[np.ndarray]:
+        """The `wanted` outputs of the graph; prepare/build.py describes them."""
+        feed = graph_inputs(session, texts, table, self.manifest.pooling)
+        outputs: list[np.ndarray] = session.run(wanted, feed)
+        return outputs
 
     def _check(self, batch: Sequence[Text]) -> None:
         for i, text in enumerate(batch):

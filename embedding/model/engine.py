@@ -26,10 +26,23 @@ class TokenizedText:
     """The prompt where it isn't the task's own."""
     at_least: bool = False
     """`total` is a lower bound: what is beyond the model's limit was not counted to its end."""
+    normalize: bool = True
+    """False: its vector is wanted as it is before the model's own normalisation."""
 
     @property
     def truncated(self) -> bool:
         return self.kept < self.total
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token of a text: `start` to `stop` are its characters there, none where `special` says that it was added."""
+
+    id: int
+    text: str
+    special: bool
+    start: int | None
+    stop: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +67,10 @@ class EngineInfo:
     """The model's commit, or the start of a digest of its files where it has none."""
     fidelity: float | None = None
     """Mean cosine to SentenceTransformer in float32, as measured when the model was prepared; None: it is that."""
+    normalizes: bool = True
+    """Whether the model brings its vectors to length 1."""
+    pooling: str | None = None
+    """How a text's vector is made of its tokens' vectors, as "mean" or "cls"; None where the model does not say."""
     precision_reason: str | None = None
     """Why the precision is the one, where there was a choice."""
 
@@ -83,6 +100,35 @@ class Engine(Protocol):
 
     def embed(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
         """The vectors of a batch, in its order: float32, (len(batch), dimension). Raises TextError."""
+
+
+class ServedEngine(Engine, Protocol):
+    """What `load_engine` gives: an engine that also says what protocols ask for beside vectors."""
+
+    @property
+    def calibration(self) -> NDArray[np.float32]:
+        """Vectors of sample texts, (texts, dimension): what is known of the range of each number."""
+
+    def tokens(self, text: str, task: Task, prompt: str = "", special: bool = True) -> list[Token]:
+        """All tokens of `prompt + text`, with those that the model adds where `special` says so.
+
+        Raises Unsupported where the model's tokenizer can't tell.
+        """
+
+    def embed_tokens(self, text: TokenizedText) -> NDArray[np.float32]:
+        """The encoder's own vector of each token that was kept, those of the prompt and special ones among them.
+
+        They are float32, (tokens, hidden size), neither pooled nor normalised. Raises TextError, and Unsupported.
+        """
+
+    def embed_spans(self, text: TokenizedText, spans: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+        """A vector for each of a text's spans of tokens, which are read together and pooled apart: (spans, dimension).
+
+        Raises TextError, and Unsupported where the model does not pool by the mean.
+        """
+
+    def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
+        """The text that has these tokens. Raises Unsupported, and ValueError for an id that is no token's."""
 
 
 def least_limit(limits: Mapping[Task, int | None]) -> int | None:

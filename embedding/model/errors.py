@@ -19,6 +19,13 @@ class UnsupportedModel(ModelUnavailable):
     """The onnx engine lacks what the model needs; the torch engine can serve it."""
 
 
+class Unsupported(Exception):
+    """This model, or the engine that runs it, can't do what is asked; the message says what."""
+
+
+NO_SPANS = "late chunking needs a model that takes the mean of its tokens' vectors; use chunk: true"
+
+
 class TextError(Exception):
     """Some texts of a batch have no vector, through no fault of the others.
 
@@ -61,3 +68,8 @@ class TextTooLong(Exception):
     def __init__(self, index: int, tokens: int, limit: int, at_least: bool = False) -> None:
         super().__init__(f"has {'at least ' * at_least}{tokens} tokens, and the model reads at most {limit}")
         self.index = index
+        self._told = tokens, limit, at_least
+
+    def at(self, index: int) -> "TextTooLong":
+        """The same of the text at `index`."""
+        return TextTooLong(index, *self._told)

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import get_args
 
 from embedding.model.checked import CheckedEngine
-from embedding.model.engine import Engine, Task
+from embedding.model.engine import Engine, ServedEngine, Task
 from embedding.model.errors import InvalidArtifact, ModelUnavailable, TextError
+from embedding.model.fetch.content import content_digest
 from embedding.model.fetch.manifest import is_prepared
 from embedding.model.fetch.prepared import find_or_prepare, find_prepared
+from embedding.model.fetch.recordings import find_recording
 from embedding.model.fetch.resolved import ResolvedModel
 from embedding.model.fetch.weights import download, find_local
 from embedding.model.progress import Report, to_nobody
@@ -23,7 +25,7 @@ GPU = Path("/dev/nvidia0")
 WARM_UP_WORDS = (1, 8, 64, 256)
 
 
-def load_engine(settings: Settings, report: Report = to_nobody, model: ResolvedModel | None = None) -> Engine:
+def load_engine(settings: Settings, report: Report = to_nobody, model: ResolvedModel | None = None) -> ServedEngine:
     """Make the model that `settings` name ready, and load it. Raises ModelUnavailable; SettingsError for HF_TOKEN.
 
     `model` is what `fetch_and_prepare` made of the same settings, where its caller has that already.
@@ -65,11 +67,7 @@ def fetch_and_prepare(settings: Settings, report: Report = to_nobody) -> Resolve
     if folder is None and not torch and (made := _find_without_weights(settings)):
         return made
     if not torch_is_installed():
-        raise ModelUnavailable(
-            f"{name} is not prepared for ENGINE={settings.engine} and PRECISION={settings.precision}, and there is no "
-            "torch here to prepare or serve it with: pip install -r requirements.txt. An image has to be built anew "
-            "with the MODEL_ID, MODEL_REVISION, ENGINE and PRECISION that it is to serve."
-        )
+        _refuse_without_torch(settings, None if torch else folder)
     folder = folder or download(name, revision, settings.hub_token, report)
     unprepared = ResolvedModel(name, revision, folder)
     if torch:
@@ -79,6 +77,8 @@ def fetch_and_prepare(settings: Settings, report: Report = to_nobody) -> Resolve
     except ModelUnavailable as reason:
         if settings.engine == "onnx" or settings.precision == "int8":
             raise type(reason)(f"{reason} Try PRECISION=float32, or ENGINE=torch with PRECISION=auto.") from None
+        if not torch_is_installed():
+            raise
         logger.warning("%s The torch engine serves it.", reason)
         return unprepared
 
@@ -94,6 +94,18 @@ def _find_without_weights(settings: Settings) -> ResolvedModel | None:
         return None
 
 
+def _refuse_without_torch(settings: Settings, folder: Path | None) -> None:
+    """Raise ModelUnavailable unless the model in `folder` can be prepared without torch, with what is installed."""
+    if not folder or not find_recording(content_digest(folder)):
+        raise ModelUnavailable(
+            f"{settings.model_id} is not prepared for ENGINE={settings.engine} and PRECISION={settings.precision}, and "
+            "there is no torch here to prepare or serve it with: pip install -r requirements.txt. An image has to be "
+            "built anew with the MODEL_ID, MODEL_REVISION, ENGINE and PRECISION that it is to serve."
+        )
+    if missing := [name for name in ("onnx", "safetensors") if find_spec(name) is None]:
+        raise ModelUnavailable(f"the model can't be prepared without {missing[0]}: pip install {' '.join(missing)}.")
+
+
 def torch_is_installed() -> bool:
     """Whether torch could be imported, which is not done."""
     return find_spec("torch") is not None
@@ -106,7 +118,7 @@ def _wants_torch(settings: Settings) -> bool:
     return settings.engine == "torch"
 
 
-def _load(model: ResolvedModel, settings: Settings) -> Engine:
+def _load(model: ResolvedModel, settings: Settings) -> ServedEngine:
     """Imports no more than the engine that is wanted needs."""
     if model.manifest is None:
         from embedding.model.torch_engine import TorchEngine

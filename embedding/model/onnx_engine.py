@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedding.model.encoder import OnnxEncoder
-from embedding.model.engine import EngineInfo, Task, TokenizedText, least_limit
-from embedding.model.fetch.manifest import Manifest, read_manifest
+from embedding.model.engine import EngineInfo, Task, Token, TokenizedText, least_limit
+from embedding.model.errors import NO_SPANS, Unsupported
+from embedding.model.fetch.manifest import CALIBRATION, Manifest, read_manifest
 from embedding.model.tokenizer import load_tokenizers
 
 BATCH_TOKENS = 512
@@ -35,6 +36,7 @@ class OnnxEngine:
         self.batch_tokens = BATCH_TOKENS
         self.parallel_calls = PARALLEL_CALLS
         self.prompts = manifest.prompts
+        self.calibration: NDArray[np.float32] = np.load(folder / CALIBRATION, allow_pickle=False)
         limits = {task: settings.max_tokens for task, settings in manifest.tokenizer.items()}
         self.info = EngineInfo(
             model=manifest.source,
@@ -49,6 +51,8 @@ class OnnxEngine:
             max_tokens=least_limit(limits),
             task_max_tokens=limits,
             fidelity=manifest.fidelity[self._encoder.precision].mean,
+            normalizes=manifest.normalizes,
+            pooling=manifest.pooling,
         )
 
     def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[TokenizedText]:
@@ -57,5 +61,23 @@ class OnnxEngine:
     def token_starts(self, text: str) -> list[int]:
         return self._tokenizers["document"].token_starts(text)
 
+    def tokens(self, text: str, task: Task, prompt: str = "", special: bool = True) -> list[Token]:
+        return self._tokenizers[task].tokens(text, prompt, special)
+
+    def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
+        return self._tokenizers["document"].decode(ids, skip_special)
+
+    def embed_tokens(self, text: TokenizedText) -> NDArray[np.float32]:
+        return self._encoder.embed_tokens(text.ids)
+
+    def embed_spans(self, text: TokenizedText, spans: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+        if self.info.pooling != "mean":
+            raise Unsupported(NO_SPANS)
+        vectors, lengths = self._encoder.embed_spans(text.ids, spans)
+        return vectors if text.normalize else vectors * lengths
+
     def embed(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
-        return self._encoder.embed([text.ids for text in batch])
+        vectors, lengths = self._encoder.embed_with_lengths([text.ids for text in batch])
+        raw = [not text.normalize for text in batch]
+        vectors[raw] *= lengths[raw]
+        return vectors

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tokenizers
 
-from embedding.model.engine import Task, TokenizedText
+from embedding.model.engine import Task, Token, TokenizedText
 from embedding.model.errors import ModelUnavailable
 from embedding.model.fetch.manifest import TOKENIZER, Manifest, TokenizerSettings
 from embedding.model.machine import return_freed_memory
@@ -78,6 +78,42 @@ class Tokenizer:
         # Truncation from the left gives the parts of a long text from its end.
         return sorted(start for part in (encoding, *encoding.overflowing) for start, _ in part.offsets)
 
+    def tokens(self, text: str, prompt: str, special: bool) -> list[Token]:
+        """All tokens of `prompt + text`, whatever the limit; with those that the model adds where `special` says so.
+
+        A token's place is that in `text`; one of the prompt has none.
+        """
+        encoding = self._backend.encode(prompt + text, add_special_tokens=special and self._add_special_tokens)
+        parts = sorted((encoding, *encoding.overflowing), key=_first_character)
+        found: list[Token] = []
+        for number, part in enumerate(parts):
+            added = [place for place, is_added in enumerate(part.special_tokens_mask) if is_added]
+            own = [place for place in range(len(part)) if not part.special_tokens_mask[place]]
+            # Each part has the special tokens around it: those of the whole are the first's and the last's.
+            before = [place for place in added if not own or place < own[0]] if number == 0 else []
+            after = [place for place in added if own and place > own[-1]] if number == len(parts) - 1 else []
+            for place in (*before, *own, *after):
+                start, stop = (at - len(prompt) for at in part.offsets[place])
+                here = place in own and start >= 0
+                found.append(
+                    Token(
+                        part.ids[place],
+                        part.tokens[place],
+                        place not in own,
+                        start if here else None,
+                        stop if here else None,
+                    )
+                )
+        return found
+
+    def decode(self, ids: Sequence[int], skip_special: bool) -> str:
+        """The text of these tokens. Raises ValueError for an id that is no token's."""
+        size = self._backend.get_vocab_size()
+        if any(not 0 <= each < size for each in ids):
+            raise ValueError(f"the model's tokenizer has {size} tokens, with ids from 0 to {size - 1}")
+        text: str = self._backend.decode(list(ids), skip_special_tokens=skip_special)
+        return text
+
     def _total(self, encoding: tokenizers.Encoding) -> int:
         # What was cut off comes in parts, each with special tokens of its own.
         return len(encoding) + sum(len(part) - self._special_tokens for part in encoding.overflowing)
@@ -90,6 +126,11 @@ def task_prompt(prompts: Mapping[str, str | None], task: Task) -> str:
     `encode_document` never uses one named `passage`.
     """
     return prompts.get(task) or ""
+
+
+def _first_character(encoding: tokenizers.Encoding) -> int:
+    added = encoding.special_tokens_mask
+    return min((start for (start, _), skip in zip(encoding.offsets, added, strict=True) if not skip), default=0)
 
 
 def load_tokenizers(folder: Path, manifest: Manifest) -> dict[Task, Tokenizer]:

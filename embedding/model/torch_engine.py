@@ -2,7 +2,8 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from copy import copy, deepcopy
 from pathlib import Path
 from threading import Lock
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from embedding.model.engine import EngineInfo, Task, TokenizedText, least_limit
-from embedding.model.errors import UnknownPrecision, UnknownToken
+from embedding.model.engine import EngineInfo, Task, Token, TokenizedText, least_limit
+from embedding.model.errors import NO_SPANS, UnknownPrecision, UnknownToken, Unsupported
 from embedding.model.fetch.content import content_digest, snapshot_commit
 from embedding.model.machine import available_cores
 from embedding.model.matryoshka import matryoshka_dimensions
@@ -62,6 +63,7 @@ class TorchEngine:
         self.batch_tokens = BATCH_TOKENS[device]
         self.parallel_calls = 1  # a model's tokenizer must not be called twice at once
         self.prompts = self._model.prompts
+        self._normalizers = [module for module in _final_modules(self._model) if type(module).__name__ == "Normalize"]
         self._pads = True
         self._pads = self._gives_a_padded_text_its_vector(BATCH_ERROR[precision])
         limits = {task: tokenizer.max_tokens for task, tokenizer in self._tokenizers.items()}
@@ -77,7 +79,10 @@ class TorchEngine:
             revision=snapshot_commit(folder) or content_digest(folder)[:40],
             max_tokens=least_limit(limits),
             task_max_tokens=limits,
+            normalizes=bool(self._normalizers) and not self._model.truncate_dim,
+            pooling=_pooling(self._model),
         )
+        self.calibration = self._calibrate()
 
     def tokenize(self, texts: Sequence[str], task: Task, prompt: str | None = None) -> list[TokenizedText]:
         return self._tokenizers[task].tokenize(texts, prompt)
@@ -85,24 +90,90 @@ class TorchEngine:
     def token_starts(self, text: str) -> list[int]:
         return self._tokenizers["document"].token_starts(text)
 
+    def tokens(self, text: str, task: Task, prompt: str = "", special: bool = True) -> list[Token]:
+        return self._fast_tokenizer(task).tokens(text, prompt, special)
+
+    def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
+        return self._fast_tokenizer("document").decode(ids, skip_special)
+
+    def embed_tokens(self, text: TokenizedText) -> NDArray[np.float32]:
+        encode = self._model.encode_query if text.task == "query" else self._model.encode_document
+        vectors: Any
+        try:
+            (vectors,) = encode(
+                [text.text], prompt=text.prompt, output_value="token_embeddings", convert_to_numpy=False
+            )
+        except KeyError:
+            raise Unsupported("the model has no vector for each token") from None
+        return np.asarray(vectors.float().cpu().numpy(), np.float32)
+
+    def embed_spans(self, text: TokenizedText, spans: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+        """The encoder reads the text once; from the pooling on, each span is a text of its own."""
+        pooling = next((module for module in self._model if hasattr(module, "pooling_mode")), None)
+        if pooling is None or self.info.pooling != "mean":
+            raise Unsupported(NO_SPANS)
+
+        def split(_module: Any, inputs: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any]]:
+            features = inputs[0]
+            if features["token_embeddings"].shape[1] != text.kept:
+                raise Unsupported(NO_SPANS)
+            masks = features["attention_mask"].new_zeros((len(spans), text.kept))
+            for mask, (begin, end) in zip(masks, spans, strict=True):
+                mask[begin:end] = 1
+            tokens = features["token_embeddings"].expand(len(spans), -1, -1)
+            return ({**features, "token_embeddings": tokens, "attention_mask": masks},)
+
+        def keep(_module: Any, _inputs: Any, features: dict[str, Any]) -> None:
+            kept.append(features["sentence_embedding"].float().cpu().numpy())
+
+        kept: list[NDArray[np.float32]] = []
+        hooks = [pooling.register_forward_pre_hook(split), list(self._model)[-1].register_forward_hook(keep)]
+        try:
+            with _left_out([] if text.normalize else self._normalizers):
+                self._encode([text.text], text.task, text.prompt)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return kept[0][:, : self.info.dimension]
+
     def embed(self, batch: Sequence[TokenizedText]) -> NDArray[np.float32]:
         if unknown := [i for i, text in enumerate(batch) if text.ids and max(text.ids) >= self._vocabulary[text.task]]:
             raise UnknownToken(unknown)
         alike: dict[Hashable, list[int]] = defaultdict(list)
         for index, text in enumerate(batch):
-            alike[text.task, text.prompt, None if self._pads else text.kept].append(index)
+            alike[text.task, text.prompt, text.normalize, None if self._pads else text.kept].append(index)
         vectors: dict[int, NDArray[np.float32]] = {}
         for mine in alike.values():
             first = batch[mine[0]]
             # The model sorts by length, so that in a batch of its own little is padded.
-            encoded = self._encode([batch[index].text for index in mine], first.task, first.prompt)
+            encoded = self._encode([batch[index].text for index in mine], first.task, first.prompt, first.normalize)
             vectors.update(zip(mine, encoded, strict=True))
         return np.stack([vectors[index] for index in range(len(batch))])
 
-    def _encode(self, texts: list[str], task: Task, prompt: str | None = None) -> NDArray[np.float32]:
+    def _encode(
+        self, texts: list[str], task: Task, prompt: str | None = None, normalize: bool = True
+    ) -> NDArray[np.float32]:
         encode = self._model.encode_query if task == "query" else self._model.encode_document
-        vectors: NDArray[np.float32] = encode(texts, prompt=prompt, show_progress_bar=False)
+        with _left_out([] if normalize else self._normalizers):
+            vectors: NDArray[np.float32] = encode(texts, prompt=prompt, show_progress_bar=False)
         return vectors.astype(np.float32, copy=False)
+
+    def _calibrate(self) -> NDArray[np.float32]:
+        """The vectors of sample texts, as queries and documents in turn; none where the model fails on them."""
+        from embedding.model.prepare.fidelity import alternating, sentences
+
+        texts = alternating(sentences()[0])
+        with suppress(Exception):
+            return np.concatenate(
+                [self._encode([text for side, text in texts if side == task], task) for task in get_args(Task)]
+            )
+        return np.empty((0, self.info.dimension), np.float32)
+
+    def _fast_tokenizer(self, task: Task) -> Tokenizer:
+        tokenizer = self._tokenizers[task]
+        if not isinstance(tokenizer, Tokenizer):
+            raise Unsupported("the model's tokenizer can't tell its tokens apart from the model")
+        return tokenizer
 
     def _gives_a_padded_text_its_vector(self, most: float) -> bool:
         """Whether a text's vector is the same alone and beside a longer text. Some encoders count positions over the
@@ -145,6 +216,43 @@ class _ModuleTokenizer:
         whole = {"text": {"truncation": False}}
         features = self._module.preprocess([text], prompt=prompt, task=self._task, processing_kwargs=whole)
         return int(features["attention_mask"].sum())
+
+
+def _final_modules(model: "SentenceTransformer") -> list[Any]:
+    """The modules that give a text's vector: the last, or the last of each route."""
+    from sentence_transformers.base.modules import Router
+
+    last: Any = list(model)[-1]
+    routes: list[Any] = list(last.sub_modules.values()) if isinstance(last, Router) else [[last]]
+    return [route[-1] for route in routes]
+
+
+@contextmanager
+def _left_out(modules: Sequence[Any]) -> Iterator[None]:
+    """`modules` hand on the vectors that they get, as long as this lasts."""
+
+    def remember(module: Any, inputs: tuple[dict[str, Any], ...]) -> None:
+        before.append(inputs[0][module.module_input_name])
+
+    def hand_on(module: Any, _inputs: tuple[dict[str, Any], ...], features: dict[str, Any]) -> dict[str, Any]:
+        return {**features, module.module_output_name: before.pop()}
+
+    before: list[Any] = []
+    hooks = [
+        hook
+        for module in modules
+        for hook in (module.register_forward_pre_hook(remember), module.register_forward_hook(hand_on))
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _pooling(model: "SentenceTransformer") -> str | None:
+    modes = [str(module.pooling_mode) for module in model if hasattr(module, "pooling_mode")]
+    return modes[0] if modes else None
 
 
 def _limit(module: Any, task: Task) -> int | None:

@@ -27,7 +27,7 @@ async def embed(
     def named(index: int) -> tuple[str | int, ...]:
         return ("texts",) if one else ("texts", index)
 
-    _check_types(many, task, truncate, named)
+    _check_types(many, task, truncate, named, settings.max_client_batch)
     try:
         check_texts(many, named, settings.max_client_batch)
         _check_size(many, settings.max_body_bytes)
@@ -45,11 +45,11 @@ async def embed(
     return result.vectors[0] if one else result.vectors
 
 
-def _check_types(texts: object, task: object, truncate: object, named: Any) -> None:
-    """Raise ValueError for what JSON could not have brought here."""
+def _check_types(texts: object, task: object, truncate: object, named: Any, limit: int) -> None:
+    """Raise ValueError for what JSON could not have brought here. Of more than `limit` texts, none is looked at."""
     if not isinstance(texts, list | tuple) or not texts:
         raise _refusal(("texts",), "must be a string or a list of strings, of at least one")
-    for index, text in enumerate(texts):
+    for index, text in enumerate(texts if len(texts) <= limit else ()):
         if not isinstance(text, str):
             raise _refusal(named(index), "must be a string")
         try:

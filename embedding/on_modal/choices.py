@@ -9,26 +9,36 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
+from embedding.on_modal.local_model import NoModel, find_local_model, place_in_image
 from embedding.on_modal.variables import (
+    BUCKET,
     BYTES,
     DOMAIN,
+    HTTPS,
     LABEL,
     NAME,
     REGION,
-    TEXT,
-    gpu,
+    SECRET,
+    VOLUME,
+    auto_or,
+    gpus,
     listed,
-    matching,
+    megabytes,
     number,
+    one_line,
     one_of,
     switch,
-    threads,
     whole,
 )
 
 WITHOUT_BFLOAT16 = "T4"
 HTTP_SECONDS = 150  # after so long Modal answers an HTTP request itself, with a 303
 ANSWER_SECONDS = 5  # between the service's deadline and the platform's, so that the refusal is sent
+MOST_MEMORY = 1_000_000  # megabytes: far beyond Modal's own limit, which Modal names
+
+# What the default limit of memory was measured with, in megabytes (docs/modal.md, "What it costs"), and what a byte of
+# bodies took there: 872 MB more than at rest for 64 bodies of 2 MB, in int8, the longest text included.
+MEASURED_CACHE, MEASURED_BODIES, BODY_FACTOR = 64, 128, 7
 
 
 class ChoiceError(Exception):
@@ -48,11 +58,11 @@ SERVICE: Mapping[str, Callable[[str], Any]] = {
     "LOG_LEVEL": one_of("DEBUG", "INFO", "WARNING", "ERROR"),
     "LOG_FORMAT": one_of("plain", "json"),
     "METRICS_OPEN": switch,
-    "SERVED_MODEL_NAME": TEXT,
+    "SERVED_MODEL_NAME": one_line,
     "DEFAULT_TASK": one_of("query", "document"),
     "DEFAULT_DIMENSIONS": whole(1),
     "ACCEPT_TOKEN_IDS": switch,
-    "CORS_ORIGINS": TEXT,
+    "CORS_ORIGINS": one_line,
 }
 
 
@@ -63,21 +73,21 @@ def variable(default: Any, read: Callable[[str], Any]) -> Any:
 
 @dataclass(frozen=True)
 class Choices:
-    """What one deploy asks for. The README's table says what each variable is for.
+    """What one deploy asks for. The table in docs/modal.md says what each variable is for.
 
     A field that is None by default gets a value in `read` that depends on the others, or stays as it is: Modal's own.
     """
 
     app_name: str = variable("embedding", NAME)
-    model_id: str | None = variable(None, TEXT)
-    model_revision: str | None = variable(None, TEXT)
-    engine: str | None = variable(None, one_of("onnx", "torch"))
-    precision: str | None = variable(None, one_of("int8", "float32", "bfloat16"))
-    gpu: tuple[str, ...] = variable((), listed(gpu))
+    model_id: str | None = variable(None, one_line)
+    model_revision: str | None = variable(None, one_line)
+    engine: str | None = variable(None, auto_or(one_of("onnx", "torch")))
+    precision: str | None = variable(None, auto_or(one_of("int8", "float32", "bfloat16")))
+    gpu: tuple[str, ...] = variable((), gpus)
     cpu_cores: float = variable(2.0, number(0.125, 64, "physical cores"))
-    threads: int | None = variable(None, threads)
-    memory_mb: int | None = variable(None, whole(256))
-    memory_limit_mb: int | None = variable(None, whole(256))
+    threads: int | None = variable(None, auto_or(whole(1, 128)))
+    memory_mb: int | None = variable(None, whole(256, MOST_MEMORY))
+    memory_limit_mb: int | None = variable(None, whole(256, MOST_MEMORY))
     min_containers: int = variable(0, whole(0))
     max_containers: int = variable(20, whole(1))
     buffer_containers: int | None = variable(None, whole(0))
@@ -94,11 +104,11 @@ class Choices:
     server: bool = variable(False, switch)
     routing_region: str | None = variable(None, REGION)
     corpus_containers: int | None = variable(None, whole(1))
-    input_volume: str | None = variable(None, NAME)
-    output_volume: str | None = variable(None, NAME)
-    bucket: str | None = variable(None, NAME)
-    bucket_endpoint: str | None = variable(None, matching(r"https://\S+", "an address that begins with https://"))
-    bucket_secret: str | None = variable(None, NAME)
+    input_volume: str | None = variable(None, VOLUME)
+    output_volume: str | None = variable(None, VOLUME)
+    bucket: str | None = variable(None, BUCKET)
+    bucket_endpoint: str | None = variable(None, HTTPS)
+    bucket_secret: str | None = variable(None, SECRET)
     service: Mapping[str, str] = field(default_factory=dict)
     """Options of the service, by name."""
 
@@ -107,9 +117,7 @@ class Choices:
         """The choices in `given`, variables by name. Raises ChoiceError."""
         readers = {each.name.upper(): each.metadata["read"] for each in fields(cls) if each.metadata}
         values = {name: _value(name, read, given) for name, read in readers.items() if given.get(name, "").strip()}
-        service = {name: given[name].strip() for name in SERVICE if given.get(name, "").strip()}
-        for name in service:
-            _value(name, SERVICE[name], given)
+        service = {name: _text(name, given) for name in SERVICE if given.get(name, "").strip()}
         choices = cls(**{name.lower(): value for name, value in values.items()}, service=service)._completed()
         choices._check()
         return choices
@@ -126,7 +134,7 @@ class Choices:
             precision=self.precision or (None if not card else "float32" if self._lacks_bfloat16 else "bfloat16"),
             threads=self.threads or math.ceil(self.cpu_cores),
             memory_mb=memory,
-            memory_limit_mb=self.memory_limit_mb or memory * 4 // 3,
+            memory_limit_mb=self.memory_limit_mb or memory * 4 // 3 + self._beyond_measured,
             snapshot=not card if self.snapshot is None else self.snapshot,
             corpus_containers=self.corpus_containers or (10 if card else 100),
             input_volume=self.input_volume or f"{self.app_name}-inputs",
@@ -158,6 +166,15 @@ class Choices:
             f"MEMORY_LIMIT_MB is {self.memory_limit_mb}, and must not be below MEMORY_MB, {self.memory_mb}.",
         )
         refuse(
+            (self.memory_limit_mb or 0) > MOST_MEMORY,
+            f"MAX_REQUESTS, MAX_BODY_BYTES and CACHE_SIZE may take {self.memory_limit_mb} MB together: lower them.",
+        )
+        refuse(
+            megabytes(service.get("CACHE_SIZE", "0")) >= (self.memory_limit_mb or 0),
+            f"CACHE_SIZE is {service.get('CACHE_SIZE')}, and must be below MEMORY_LIMIT_MB, {self.memory_limit_mb}: "
+            "a container would be stopped as it fills.",
+        )
+        refuse(
             self.min_containers > self.max_containers,
             f"MIN_CONTAINERS is {self.min_containers}, and must not be above MAX_CONTAINERS, {self.max_containers}.",
         )
@@ -176,6 +193,11 @@ class Choices:
             f"{self.request_seconds}: Modal would cut requests that the service has admitted.",
         )
         refuse(
+            self.input_volume == self.output_volume,
+            f"INPUT_VOLUME and OUTPUT_VOLUME are both {self.input_volume!r}, which Modal mounts in one place only: "
+            "choose two.",
+        )
+        refuse(
             not self.bucket and bool(self.bucket_endpoint or self.bucket_secret),
             "BUCKET is not set, and BUCKET_ENDPOINT and BUCKET_SECRET are of no use without it.",
         )
@@ -183,6 +205,14 @@ class Choices:
             not self.server and self.routing_region is not None,
             "ROUTING_REGION is where requests enter with SERVER=1: set that too, or use REGION.",
         )
+
+    @property
+    def _beyond_measured(self) -> int:
+        """Megabytes that a larger cache, more requests or larger bodies may take than were measured."""
+        requests = int(self.service.get("MAX_CONCURRENT_REQUESTS", self.max_requests))
+        bodies = requests * int(self.service.get("MAX_BODY_BYTES", 2_000_000)) / 1e6
+        cache = megabytes(self.service.get("CACHE_SIZE", "64MB"))
+        return math.ceil(max(0.0, cache - MEASURED_CACHE) + BODY_FACTOR * max(0.0, bodies - MEASURED_BODIES))
 
     @property
     def _lacks_bfloat16(self) -> bool:
@@ -194,25 +224,27 @@ class Choices:
 
         Raises ChoiceError where it is a path to no model.
         """
-        if not self.model_id:
-            return None
-        folder = Path(self.model_id).expanduser()
-        if folder.is_dir():
-            if not any((folder / name).is_file() for name in ("modules.json", "manifest.json")):
-                raise ChoiceError(
-                    f"MODEL_ID is {self.model_id!r}, a folder without a SentenceTransformer's modules.json."
-                )
-            return folder.resolve()
-        if self.model_id.startswith((".", "/", "~")) or self.model_id.count("/") > 1:
-            raise ChoiceError(f"MODEL_ID is {self.model_id!r}, and there is no such folder here, nor such a hub id.")
-        return None
+        try:
+            return find_local_model(self.model_id) if self.model_id else None
+        except NoModel as error:
+            raise ChoiceError(f"MODEL_ID is {self.model_id!r}, {error}.") from None
+
+    @property
+    def grace_seconds(self) -> int:
+        """How long a server that is told to stop may go on: what the service takes at most, and a little."""
+        return int(self.service.get("GRACE_PERIOD", 30)) + ANSWER_SECONDS
+
+    @property
+    def board(self) -> str:
+        """The name of the modal.Dict of jobs: that of the volume, which the jobs of several apps may share."""
+        return f"{self.output_volume}-jobs"
 
     @property
     def model(self) -> dict[str, str]:
         """The variables that decide which vectors are served, for the image. A local folder goes by its place there."""
         local = self.local_model
         chosen = {
-            "MODEL_ID": f"/models/{local.name}" if local else self.model_id,
+            "MODEL_ID": place_in_image(local) if local else self.model_id,
             "MODEL_REVISION": self.model_revision,
             "ENGINE": self.engine,
             "PRECISION": self.precision,
@@ -241,6 +273,12 @@ def _value(name: str, read: Callable[[str], Any], given: Mapping[str, str]) -> A
         return read(text)
     except ValueError as error:
         raise ChoiceError(f"{name} is {text!r}, and must be {error}.") from None
+
+
+def _text(name: str, given: Mapping[str, str]) -> str:
+    """An option of the service as the service reads it, which is picky about capitals."""
+    value = _value(name, SERVICE[name], given)
+    return value if isinstance(value, str) else given[name].strip()
 
 
 def known() -> list[str]:

@@ -5,17 +5,19 @@ import os
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import modal
 
 from embedding import corpus
-from embedding.corpus import CorpusError, Job, Shard, ShardReport
-from embedding.corpus.words import describe_result, open_and_describe
+from embedding.corpus import CorpusError, Input, Job, Model, Shard, ShardReport, estimate
+from embedding.corpus.words import describe_input, describe_result, open_and_describe, too_many_rejects
 from embedding.model import ModelUnavailable
 from embedding.on_modal import jobs, prices
+from embedding.on_modal.arguments import check_arguments, check_model
 from embedding.on_modal.choices import Choices
+from embedding.on_modal.publish import Place, check, place_of, publish
 from embedding.settings import CorpusSettings, Settings, SettingsError
 
 LOOK_AGAIN = 0.02
@@ -44,38 +46,72 @@ class Driver:
         to: str | None,
         model: Mapping[str, str],
     ) -> tuple[bool, str]:
-        """Whether the job went well, and words for that. What it raises may pass when Modal tries again."""
+        """Whether the job went well, and words for that, which are in the log, too: nobody may wait for the answer.
+
+        What it raises may pass when Modal tries again.
+        """
         job = modal.current_function_call_id()  # none outside of Modal, where there is no other job
         try:
-            check_model(model)
+            check_arguments(address, output, options, containers, to, model)
+            check_model(model, Settings.read())
             address = jobs.located(address, self.inputs, self.bucket)
             to = jobs.checked_destination(to, self.bucket is not None)
             output = jobs.checked_output(output)
-            if job and (other := jobs.claim(self.board, output, job, is_over)):
-                raise jobs.JobError(
-                    f"the job {other} is writing to {output}. Wait for it, cancel it, or choose another --output."
-                )
-            words = self._embed(address, output, options, SHARDS_AHEAD * containers, self._status(job))
-            if to:
-                words += "\n" + jobs.publish(self.outputs / output, to, self.bucket, os.environ.get("HF_TOKEN"))
+            check_apart(output, self.outputs)
+            for option, taken in (("--output", output), ("--to", to)):
+                if job and taken and (other := jobs.claim(self.board, taken, job, is_over)):
+                    raise jobs.JobError(
+                        f"the job {other} is writing to {taken}. Wait for it, cancel it, or choose another {option}."
+                    )
+            place = place_of(to, self.bucket, os.environ.get("HF_TOKEN")) if to else None
+            status = self._status(job)
+            well, words = self._embed(address, output, options, containers, status, place)
+            if place and well and not options.get("dry_run"):
+                words += "\n" + publish(place, self.outputs / output)
         except (CorpusError, ModelUnavailable, SettingsError, jobs.JobError) as error:
+            print(f"error: {error}", flush=True)
             return False, str(error)  # to try again would change nothing
-        return True, words
+        except Exception as error:
+            # Who waits for this call may lack the class of the error, and takes a TimeoutError for "not yet", or an
+            # error of Modal's for one of its own question.
+            raise RuntimeError(f"the job failed ({type(error).__name__}); its log says where") from error
+        status.end(words)
+        return well, words
 
-    def _embed(self, address: str, output: str, options: Mapping[str, Any], ahead: int, status: jobs.Status) -> str:
-        """What the job came to, in words. At most `ahead` shards are handed out and not answered."""
+    def _embed(
+        self,
+        address: str,
+        output: str,
+        options: Mapping[str, Any],
+        containers: int,
+        status: jobs.Status,
+        place: Place | None,
+    ) -> tuple[bool, str]:
+        """Whether enough of the rows could be embedded, and what the job came to, in words."""
         folder = self.outputs / output
-        settings, wanted = Settings.read(), CorpusSettings.read(**options)
-        source = open_and_describe(address, settings.hub_token, wanted)
+        status.say("The job has begun.")
+        wanted = CorpusSettings.read(**{name: value for name, value in options.items() if value is not None})
+        settings = Settings.read()
+        input = open_and_describe(address, folder, wanted, settings.hub_token)
         settings = corpus.as_recorded(settings, corpus.recorded(folder))
-        model = self.workers(precision=settings.precision).describe.remote()
-        workers = self.workers(precision=model.precision)
+        pool = self.workers
+        if containers != self.choices.corpus_containers:
+            pool = pool.with_options(max_containers=containers)
+        model = pool(precision=settings.precision).describe.remote()
+        workers = pool(precision=model.precision)
+        if wanted.dry_run:
+            return (
+                True,
+                f"{describe_input(input)}\n{self._estimated(workers, model, input, folder, containers, status)}",
+            )
         progress = corpus.Progress()
 
         def in_containers(job: Job, shards: Iterator[Shard]) -> Iterator[ShardReport]:
+            if place:
+                check(place, folder)  # now, and not when all is paid for
             self.vectors.commit()  # the folder, for the containers to write to
             calls = ((job, shard, folder / corpus.SHARDS) for shard in shards)
-            room = threading.Semaphore(ahead)
+            room = threading.Semaphore(SHARDS_AHEAD * containers)
             for report, container, seconds in workers.embed.starmap(bounded(calls, room), order_outputs=False):
                 room.release()
                 status.worked(container, seconds)
@@ -83,9 +119,28 @@ class Driver:
                 status.say(progress.line(progress.seconds))
             self.vectors.reload()
 
-        summary = corpus.embed_corpus(source, folder, wanted, model, in_containers, progress=progress)
+        summary = corpus.embed_corpus(input, folder, model, in_containers, progress=progress)
         self.vectors.commit()
-        return f"{describe_result(summary, output, progress)}\n{status.cost}."
+        words = f"{describe_result(summary, output, progress)}\n{status.cost}."
+        if summary.is_poor and not wanted.allow_rejects:
+            return False, f"{words}\n{too_many_rejects(summary)}"
+        return True, words
+
+    def _estimated(
+        self, workers: Any, model: Model, input: Input, folder: Path, containers: int, status: jobs.Status
+    ) -> str:
+        """What the job would take and cost, in words, by the rate at which one container embeds its first texts."""
+        job = corpus.make_job(input.source.name, model, input.survey.columns, input.settings)
+        documents = estimate.sample(input, job)
+        if not documents:
+            return "no row can be embedded; nothing was written."
+        speed = workers.measure.remote(job, documents)
+        left = estimate.work_left(input, folder, job, documents)
+        if left is None:
+            return f"{speed} in a container; the rows are not counted, so how long it takes is not known."
+        at_once = min(containers, -(-left // job.shard_chars)) or 1  # a container embeds a shard at a time
+        price = status.price(estimate.work_seconds(left, speed), at_once)
+        return f"{speed} in a container: {estimate.in_time(left, speed, at_once)} on {at_once} containers, {price}."
 
     def _status(self, job: str | None) -> jobs.Status:
         choices = self.choices
@@ -96,14 +151,24 @@ class Driver:
         return jobs.Status(self.board if job else None, job or "", worker, driver or 0.0)
 
 
-def check_model(counted_on: Mapping[str, str]) -> None:
-    """Raise JobError where this container's variables are not those: another model makes other vectors."""
-    for name, value in counted_on.items():
-        here = os.environ.get(name, value)
-        if here != value:
+def check_apart(output: str, outputs: Path) -> None:
+    """Raise JobError where `output` lies in a folder of vectors: who reads that one would find these in it."""
+    for parent in PurePosixPath(output).parents:
+        if parent.name and corpus.recorded(outputs / parent):
             raise jobs.JobError(
-                f"the deployed app has {name}={here}, not {value}. Deploy it anew, or leave {name} out."
+                f"--output {output} lies in {parent}, which holds the vectors of a job. Choose another."
             )
+
+
+# How Modal says that a call has ended without an answer, or so long ago that it has forgotten it.
+ENDED = (
+    modal.exception.ExecutionError,
+    modal.exception.FunctionTimeoutError,
+    modal.exception.InternalFailure,
+    modal.exception.NotFoundError,
+    modal.exception.OutputExpiredError,
+    modal.exception.RemoteError,
+)
 
 
 def is_over(job: str) -> bool:
@@ -112,10 +177,12 @@ def is_over(job: str) -> bool:
         modal.FunctionCall.from_id(job).get(timeout=0)
     except TimeoutError:
         return False
-    except (modal.exception.ConnectionError, modal.exception.ServiceError):
+    except ENDED:
+        return True
+    except modal.exception.Error:
         raise
     except Exception:
-        return True
+        return True  # what the job raised
     return True
 
 

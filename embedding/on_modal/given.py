@@ -3,31 +3,61 @@
 import difflib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from embedding.on_modal.choices import known, refuse
+from embedding.on_modal.choices import ChoiceError, known, refuse
 
 FILE = "modal.env"
 CARRIED = "MODAL_CHOICES"  # by which a container learns what was chosen where it was deployed from
 SECRETS = ("AUTH_TOKEN", "HF_TOKEN")
+EXPORT = re.compile(r"^\s*export\s+")
+COMMENT = re.compile(r"(?:^|\s)#")
+QUOTED = re.compile(r"""(?P<quote>["'])(?P<text>((?!(?P=quote)).)*)(?P=quote)\s*(#.*)?""")
 
 
 def read_file(path: Path) -> dict[str, str]:
     """The variables in a file of lines such as CPU_CORES=4; none where there is no file. Raises ChoiceError."""
     found: dict[str, str] = {}
-    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-    for place, line in enumerate(lines, 1):
+    for place, line in enumerate(_lines(path), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        name, equals, value = line.removeprefix("export ").partition("=")
+        where = f"{path.name}, line {place}"
+        name, equals, value = EXPORT.sub("", line).partition("=")
         name = name.strip().upper()
-        refuse(name in SECRETS, f"{path.name}, line {place}: {name} is a secret, and belongs in `modal secret create`.")
+        for secret in SECRETS:
+            refuse(name.startswith(secret), f"{where}: {secret} is a secret, and belongs in `modal secret create`.")
+        # A line that is none may be a secret, so no word of it is repeated.
+        known_form = name.isidentifier() and (equals or name in known())
+        refuse(not known_form, f"{where} is not of the form NAME=VALUE.")
         near = difflib.get_close_matches(name, known(), 1)
-        meant = f" Did you mean {near[0]}?" if near else ""
-        refuse(not equals or name not in known(), f"{path.name}, line {place}: {name} is no variable.{meant}")
-        found[name] = value.strip().strip("\"'")
+        refuse(name not in known(), f"{where}: {name} is no variable.{f' Did you mean {near[0]}?' if near else ''}")
+        refuse(not equals, f"{where}: {name} is no variable alone. Write {name}=VALUE.")
+        refuse(name in found, f"{where}: {name} is there twice. Keep one.")
+        if text := _unquoted(value, f"{where}: {name}"):
+            found[name] = text
     return found
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8-sig").split("\n")  # a mark at the beginning is what some editors write
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise ChoiceError(f"{path.name} can't be read: {reason}.") from None
+
+
+def _unquoted(value: str, what: str) -> str:
+    """The value as a shell reads it: without quotes around it, and without a comment after it."""
+    value = value.strip()
+    if value[:1] not in ("'", '"'):
+        return COMMENT.split(value)[0].strip()
+    quoted = QUOTED.fullmatch(value)
+    refuse(quoted is None, f"{what} has a quote that does not end, or something after it.")
+    return quoted["text"].strip() if quoted else ""
 
 
 def given_here(file: Path, environment: Mapping[str, str] = os.environ) -> dict[str, str]:

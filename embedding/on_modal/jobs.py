@@ -1,14 +1,13 @@
-"""Corpus jobs that outlive the machine that started them: whose an output folder is, how far it is, where files go."""
+"""Corpus jobs that outlive the machine that started them: whose an output folder is, what addresses mean."""
 
 import hashlib
-import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
+VOLUME = "volume://"
 BUCKET = "bucket://"
 HUB = "hf://datasets/"
 DIGEST_LENGTH = 16
@@ -75,12 +74,25 @@ class Status:
         driver = (time.monotonic() - self._start) * self.driver_dollars
         return f"{words}, about ${3600 * hours * self.worker_dollars + driver:,.2f} so far at list prices"
 
+    def price(self, seconds: float, containers: int) -> str:
+        """What so many seconds of work would cost on so many containers at once, in words."""
+        if self.worker_dollars is None:
+            return "at a price that is not known here"
+        dollars = seconds * (self.worker_dollars + self.driver_dollars / containers)
+        return f"about ${dollars:,.2f} at list prices, start-up not counted"
+
     def say(self, line: str) -> None:
-        """Write the line, if it is time to."""
+        """Write the line and the cost, if it is time to."""
         now = time.monotonic()
-        if self.entries is not None and now - self._said >= STATUS_SECONDS:
+        if now - self._said >= STATUS_SECONDS:
             self._said = now
-            self.entries.put(status_key(self.job), f"{line.strip()}  {self.cost}")
+            self.end(f"{line.strip()}  {self.cost}")
+
+    def end(self, words: str) -> None:
+        """Write the words, into the log and where others can read them."""
+        if self.entries is not None:
+            print(words, flush=True)
+            self.entries.put(status_key(self.job), words)
 
 
 def status_key(job: str) -> str:
@@ -110,53 +122,38 @@ def checked_destination(to: str | None, bucket: bool) -> str | None:
 
 
 def located(address: str, inputs: Path, bucket: Path | None) -> str:
-    """The address of an input as the driver's container reaches it: a name is one on the volume of inputs."""
+    """The address of an input as the driver's container reaches it: a name is one on the volume of inputs.
+
+    Raises JobError.
+    """
     if address.startswith(BUCKET):
         if bucket is None:
             raise JobError(f"--input {address!r}: this app has no bucket. Set BUCKET where it is deployed from.")
-        return str(bucket / address.removeprefix(BUCKET))
-    return address if "://" in address or address.startswith("/") else str(inputs / address)
+        return _within(bucket, address, BUCKET)
+    if address.startswith(VOLUME):
+        return _within(inputs, address, VOLUME)
+    return address if "://" in address or address.startswith("/") else _within(inputs, address)
+
+
+def _within(root: Path, address: str, scheme: str = "") -> str:
+    place = PurePosixPath(address.removeprefix(scheme).lstrip("/"))
+    if ".." in place.parts:
+        raise JobError(f"--input {address!r} must not lead out of where it begins.")
+    return str(root / place)
 
 
 def digest(path: Path) -> str:
     """Of a file, or of all files in a folder: names and contents."""
     total = hashlib.sha256()
-    for file in _files(path):
+    for file in files_in(path):
         with file.open("rb") as content:
             each = hashlib.file_digest(content, "sha256").hexdigest()
         total.update(f"{file.relative_to(path.parent).as_posix()}\n{each}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()[:DIGEST_LENGTH]
 
 
-def publish(folder: Path, to: str, bucket: Path | None, token: str | None) -> str:
-    """Copy the files of a finished job to the bucket or the hub, where they are not there yet; what was done, in words.
-
-    A bucket's file system knows no renaming, so the files are whole on a volume before. Nothing there is deleted.
-    """
-    if to.startswith(BUCKET):
-        assert bucket is not None
-        copied = sum(
-            _copy(file, bucket / to.removeprefix(BUCKET) / file.relative_to(folder)) for file in _files(folder)
-        )
-        return f"{copied} files copied to {to}."
-    from huggingface_hub import HfApi
-
-    name, hub = to.removeprefix(HUB), HfApi(token=token)
-    hub.create_repo(name, repo_type="dataset", private=True, exist_ok=True)
-    hub.upload_folder(repo_id=name, repo_type="dataset", folder_path=folder, commit_message="Vectors")
-    return f"Pushed to {to}."
-
-
-def _files(path: Path) -> Iterator[Path]:
+def files_in(path: Path) -> Iterator[Path]:
+    """The file, or those in the folder but for hidden ones, such as half a file that a job left; in their order."""
     if path.is_file():
         return iter([path])
     return (file for file in sorted(path.rglob("*")) if file.is_file() and not file.name.startswith("."))
-
-
-def _copy(file: Path, target: Path) -> bool:
-    with suppress(FileNotFoundError):
-        if target.stat().st_size == file.stat().st_size and target.suffix == ".parquet":
-            return False  # a shard's name is of its contents
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(file, target)
-    return True

@@ -1,6 +1,7 @@
 """One client's connection: uvicorn's, with a bound on everything that a client can send too much of or too slowly."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -11,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 MAX_HEAD_BYTES = 65_536
 # What a header costs in memory and time beside its bytes: so many tiny ones are a large head.
 HEADER_COST = 512
-MAX_PIPELINED = 16
+MAX_PIPELINED = 128
 MAX_UNREAD_BYTES = 64_000_000
 """Of a body that nobody reads, since its request is answered already."""
 LINGER_SECONDS = 5.0
@@ -21,6 +22,8 @@ CHUNK_BYTES = 64
 
 FRAMING = (b"content-length", b"transfer-encoding")
 REASONS = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
+CAUSES = {400: "not_http", 408: "too_slow", 431: "head_too_large"}
+"""For the metric of requests that never reach the app."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +50,15 @@ class Connection(HttpToolsProtocol):
     """uvicorn's protocol, which by itself has no time limit but keep-alive's, and no bound on a head.
 
     `check` closes the connection if its client is too slow. The server calls it once a second, so that a request pays
-    for no timer.
+    for no timer. `rejected` is told the cause, one of CAUSES, of each request that never reaches the app.
     """
 
-    def __init__(self, timeouts: Timeouts, **uvicorn_arguments: Any) -> None:
+    def __init__(self, timeouts: Timeouts, rejected: Callable[[str], None], **uvicorn_arguments: Any) -> None:
         super().__init__(**uvicorn_arguments)
         self.phase = Phase.IDLE
         self.since = self.loop.time()
         self._timeouts = timeouts
+        self._rejected = rejected
         self._received = 0
         self._requests = 0
         self._chunks = 0
@@ -229,6 +233,7 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, status: int, reason: str) -> None:
         """Close the connection; where no other answer is due or on its way, with `status`."""
+        self._rejected(CAUSES[status])
         running = None if self.is_answered else self._running
         if running is None or (running is self.cycle and self.phase is Phase.BODY and not running.response_started):
             body = f'{{"detail":"{reason}"}}'

@@ -81,12 +81,14 @@ def _reachable(host: str) -> str:
 
 
 def _invitation(url: str, made_token: str | None, description: str) -> str:
+    # A browser sends no fragment to the server, so the token gets into no log; the page takes it from there.
+    page = f"\n  open     {url}/#token={made_token}" if made_token else ""
     made = f"\n  token    {made_token}" if made_token else ""
     use = f"\n  use it   export EMBEDDING_URL={url} auth_token={made_token}" if made_token else ""
     token = made_token or "$auth_token"
     return f"""
 Ready: {description}
-  address  {url}{made}
+  address  {url}{page}{made}
   try it   curl {url}/predict -H "Authorization: Bearer {token}" -H "Content-Type: application/json" \
 -d '{{"query": "What is machine learning?"}}'{use}
 """

@@ -73,7 +73,10 @@ class HttpServer(uvicorn.Server):
 
     def _make_connection(self) -> Connection:
         arguments: dict[str, Any] = {"config": self.config, "server_state": self.server_state}
-        return Connection(self._timeouts, app_state=self.lifespan.state, **arguments)
+        return Connection(self._timeouts, self._count_reject, app_state=self.lifespan.state, **arguments)
+
+    def _count_reject(self, cause: str) -> None:
+        self._app.state.metrics.rejects.labels(cause).inc()
 
     def _make_room(self, opening: int) -> bool:
         """Whether one connection more can be had, `opening` of which are on their way: if need be, in place of one

@@ -48,10 +48,15 @@ class Admission:
         rate = self._scheduler.speed.rate
         return (self.queue_tokens + self._scheduler.tokens_under_way) / rate if rate else 0.0
 
-    def enter(self, texts: Sequence[str]) -> Size:
-        """Let a request in, or raise Overloaded. `leave` and `tokenized` must follow."""
+    def enter(self, texts: Sequence[str], before: Sequence[int]) -> Size:
+        """Let a request in, or raise Overloaded. `leave` and `tokenized` must follow.
+
+        `before` are the characters that stand before each text, of its title and prompt.
+        """
+        lengths = [len(text) + more for text, more in zip(texts, before, strict=True)]
         size = Size(
-            sum(map(sys.getsizeof, texts)), sum(min(len(t) // CHARS_A_TOKEN + 1, self._max_tokens) for t in texts)
+            sum(map(sys.getsizeof, texts)) + sum(before),
+            sum(min(length // CHARS_A_TOKEN + 1, self._max_tokens) for length in lengths),
         )
         if self.requests >= self._limits.max_concurrent_requests:
             wait = self.estimated_wait / max(1, self.requests)

@@ -2,9 +2,10 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,10 @@ class Cache:
 
 
 class Keys:
-    """A key for all that changes a text's vector: the text, its task and its prompt.
+    """A key for all that changes a text's vector: the text, its task, prompt and title, normalisation, and which
+    end of it stays where it is too long.
+
+    What is done to a vector afterwards, as a cut or fewer bits, is no part of it.
 
     The hash is keyed at random, so that nobody can look for two texts of one key.
     """
@@ -66,14 +70,25 @@ class Keys:
     def __init__(self) -> None:
         self._secret = os.urandom(32)
 
-    def of(self, texts: Iterable[str], task: Task, prompt: str | None) -> list[bytes]:
-        """The keys of texts under a task's prompt, or under `prompt`."""
+    def of(
+        self,
+        texts: Sequence[str],
+        task: Task,
+        prompt: str | None,
+        titles: Sequence[str] = (),
+        normalize: bool = True,
+        keep_end: bool = False,
+    ) -> list[bytes]:
+        """The keys of texts under a task's prompt, or under `prompt`, each with its title where there are titles."""
         before = blake2b(key=self._secret, digest_size=KEY_BYTES)
-        before.update(f"{task} {-1 if prompt is None else len(prompt)} {prompt or ''}".encode(errors="surrogatepass"))
-        return [_digest(before.copy(), text) for text in texts]
+        words = f"{-1 if prompt is None else len(prompt)} {prompt or ''}"
+        before.update(f"{task} {normalize} {keep_end} {words}".encode(errors="surrogatepass"))
+        titled = zip(texts, titles or repeat(""), strict=bool(titles))
+        return [_digest(before.copy(), text, title) for text, title in titled]
 
 
-def _digest(hasher: Any, text: str) -> bytes:
+def _digest(hasher: Any, text: str, title: str) -> bytes:
+    hasher.update(f"{len(title)} {title}".encode(errors="surrogatepass"))
     hasher.update(text.encode(errors="surrogatepass"))
     digest: bytes = hasher.digest()
     return digest

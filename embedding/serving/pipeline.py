@@ -2,22 +2,27 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from embedding.model import Engine, Task, TextError, TextTooLong, TokenizedText
+from embedding.model import ServedEngine, TextError, TextTooLong, Token, TokenizedText
+from embedding.model.windows import Cutter, Window, read_whole
 from embedding.serving.admission import Admission, Size
 from embedding.serving.cache import Cache, Embedded, Keys
-from embedding.serving.errors import DeadlineExceeded, Draining
+from embedding.serving.errors import DeadlineExceeded, Draining, TooLarge
 from embedding.serving.limits import Limits
 from embedding.serving.observer import Observer, Timings
-from embedding.serving.queue import Job, Request
+from embedding.serving.queue import Job, Reading, Request
 from embedding.serving.scheduler import FINEST_TURN, Scheduler, Vectors
 from embedding.serving.tokenization import Tokenization
 
 PROBE = "Is the engine well?"
+MAX_TOKEN_VECTORS = 8192
+"""Tokens whose vectors one answer gives: of 768 numbers they take 70 MB as JSON."""
 USUAL_TOKENS = 2048  # a longer text may take longer before its call counts as hung
 
 
@@ -40,7 +45,7 @@ class Embeddings:
 class Pipeline:
     """Embeds the texts of many requests with one engine. Belongs to one event loop."""
 
-    def __init__(self, engine: Engine, limits: Limits, observer: Observer) -> None:
+    def __init__(self, engine: ServedEngine, limits: Limits, observer: Observer) -> None:
         self.cache = Cache(limits.cache_bytes)
         self.scheduler = Scheduler(
             engine.embed,
@@ -55,23 +60,71 @@ class Pipeline:
         )
         self.admission = Admission(limits, self.scheduler, engine.info.max_tokens, observer)
         self._tokenization = Tokenization(engine, self._finish)
+        self._engine = engine
         self._dimension = engine.info.dimension
         self._timeout = limits.request_timeout
         self._observer = observer
         self._keys = Keys()
         self._jobs: dict[bytes, Job] = {}
 
-    async def embed(self, texts: Sequence[str], task: Task, prompt: str | None, truncate: bool) -> Embeddings:
+    async def embed(self, texts: Sequence[str], reading: Reading, titles: Sequence[str], truncate: bool) -> Embeddings:
         """The vectors of `texts`; see `Service.embed`."""
+        keys = self._keys.of(texts, reading.task, reading.prompt, titles, reading.normalize, reading.keep_end)
+        titled = zip(keys, texts, titles or [""] * len(texts), strict=True)
+        return await self._embed([Job(key, text, title) for key, text, title in titled], reading, truncate)
+
+    async def cut(
+        self, texts: Sequence[str], titles: Sequence[str], reading: Reading, size: int | None, overlap: int
+    ) -> list[list[Window]]:
+        """The windows of each text; see `Service.cut`."""
+        cutter = Cutter(self._engine, size, overlap, reading.task, reading.prompt)
+        async with self._admitted(texts):
+            return await self._tokenization.run(partial(cutter.windows, titles or [""] * len(texts), texts))
+
+    async def embed_windows(self, windows: Sequence[Window], reading: Reading) -> Embeddings:
+        """The vectors of windows, each read for itself; see `Service.embed_windows`."""
+        jobs = []
+        for window in windows:
+            tokens = replace(window.tokens, normalize=reading.normalize)
+            (key,) = self._keys.of([tokens.text], tokens.task, tokens.prompt, normalize=reading.normalize)
+            jobs.append(Job(key, "", tokens=tokens))
+        return await self._embed(jobs, reading, truncate=True)
+
+    async def embed_windows_late(
+        self, texts: Sequence[str], cut: Sequence[Sequence[Window]], reading: Reading
+    ) -> Embeddings:
+        """The vectors of each text's windows, the text read whole; see `Service.embed_windows_late`."""
         start = time.perf_counter()
-        keys = self._keys.of(texts, task, prompt)
+        vectors, read, engine_seconds = [], [], 0.0
+        async with self._admitted(texts):
+            for index, (text, windows) in enumerate(zip(texts, cut, strict=True)):
+                try:
+                    whole, spans = await self._tokenization.run(partial(read_whole, self._engine, text, windows))
+                    whole = replace(whole, normalize=reading.normalize)
+                    began = time.perf_counter()
+                    vectors.append(await self.scheduler.run(partial(self._engine.embed_spans, whole, spans)))
+                    engine_seconds += time.perf_counter() - began
+                    read.append(whole)
+                except TextTooLong as error:
+                    raise error.at(index) from None
+                except TextError as error:
+                    raise _at(error, index) from None
+        total = time.perf_counter() - start
+        timings = Timings(0.0, max(0.0, total - engine_seconds), engine_seconds, total)
+        self._observer.finished(timings, len(texts), sum(tokens.kept for tokens in read), 0)
+        return Embeddings(np.concatenate(vectors), read, timings, 0)
+
+    async def _embed(self, jobs: Sequence[Job], reading: Reading, truncate: bool) -> Embeddings:
+        """The vectors of new jobs, in their order."""
+        start = time.perf_counter()
+        keys = [job.key for job in jobs]
         done = {key: entry for key in keys if (entry := self.cache.get(key))}
         hits = sum(key in done for key in keys)
         self._observer.cache(hits, len(keys) - hits)
         timings = Timings()
         if hits < len(keys):
-            missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in done}
-            timings = await self._compute(missing, keys, done, task, prompt, truncate)
+            missing = {job.key: job for job in jobs if job.key not in done}
+            timings = await self._compute(missing, keys, done, reading, truncate)
         elif not truncate:
             _refuse_cut(keys, {key: entry.tokens for key, entry in done.items()})
         timings = replace(timings, total=time.perf_counter() - start)
@@ -79,9 +132,73 @@ class Pipeline:
             np.stack([done[key].vector for key in keys]), [done[key].tokens for key in keys], timings, hits
         )
         self._observer.finished(
-            timings, len(texts), sum(tokens.kept for tokens in embeddings.tokens), embeddings.truncated
+            timings, len(jobs), sum(tokens.kept for tokens in embeddings.tokens), embeddings.truncated
         )
         return embeddings
+
+    async def tokens(self, texts: Sequence[str], reading: Reading, special: bool) -> list[list[Token]]:
+        """The tokens of each text; see `Service.tokens`."""
+        prompt = reading.prompt or ""
+
+        def read() -> list[list[Token]]:
+            return [self._engine.tokens(text, reading.task, prompt, special) for text in texts]
+
+        async with self._admitted(texts):
+            return await self._tokenization.run(read)
+
+    async def decode(self, ids: Sequence[Sequence[int]], skip_special: bool) -> list[str]:
+        """The text of each list of ids; see `Service.decode`."""
+
+        def write() -> list[str]:
+            return [self._engine.decode(some, skip_special) for some in ids]
+
+        async with self._admitted(()):
+            return await self._tokenization.run(write)
+
+    async def embed_tokens(self, texts: Sequence[str], reading: Reading, truncate: bool) -> list[Vectors]:
+        """The vectors of each text's tokens; see `Service.embed_tokens`."""
+        async with self._admitted(texts):
+            read = await self._tokenization.run(partial(self._tokenization.read, texts, reading))
+            for index, result in enumerate(read):
+                if isinstance(result, Exception):
+                    raise _at(result, index)
+                if result.truncated and not truncate:
+                    raise TextTooLong(index, result.total, result.kept, result.at_least)
+            tokens = [result for result in read if isinstance(result, TokenizedText)]
+            if (total := sum(text.kept for text in tokens)) > MAX_TOKEN_VECTORS:
+                few = f"vectors of at most {MAX_TOKEN_VECTORS} tokens are given at once"
+                raise TooLarge(f"has {total} tokens, and {few}: send fewer texts")
+            vectors = []
+            for index, text in enumerate(tokens):
+                try:
+                    vectors.append(await self.scheduler.run(partial(self._engine.embed_tokens, text)))
+                except TextError as error:
+                    raise _at(error, index) from None
+            return vectors
+
+    @asynccontextmanager
+    async def _admitted(self, texts: Sequence[str]) -> AsyncIterator[None]:
+        """Room for a request that asks for something else than the vectors of `texts`, and its deadline."""
+        size = self.admission.enter(texts, [0] * len(texts))
+        try:
+            async with self._deadline():
+                yield
+        finally:
+            self.admission.tokenized(size)
+            self.admission.leave()
+
+    @asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        """Raises DeadlineExceeded once a request has taken too long; and counts that, or that its caller left."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                yield
+        except TimeoutError:
+            self._observer.expired()
+            raise DeadlineExceeded(f"took more than {self._timeout:g} s (REQUEST_TIMEOUT), and was given up") from None
+        except asyncio.CancelledError:
+            self._observer.abandoned()
+            raise
 
     def close(self) -> None:
         """Drop what waits; what is under way ends by itself."""
@@ -93,22 +210,22 @@ class Pipeline:
 
     async def _compute(
         self,
-        missing: Mapping[bytes, str],
+        missing: Mapping[bytes, Job],
         keys: Sequence[bytes],
         done: dict[bytes, Embedded],
-        task: Task,
-        prompt: str | None,
+        reading: Reading,
         truncate: bool,
     ) -> Timings:
         """Put what `missing` gives into `done`."""
         start = time.perf_counter()
-        new = {key: Job(key, text) for key, text in missing.items() if key not in self._jobs}
-        size = self.admission.enter([job.text for job in new.values()])
+        new = {key: job for key, job in missing.items() if key not in self._jobs}
+        prompt = len(reading.prompt or "")
+        size = self.admission.enter([j.text for j in new.values()], [prompt + len(j.title) for j in new.values()])
         self._jobs |= new
         request = Request([self._jobs[key] for key in missing], asyncio.get_running_loop().create_future())
         try:
-            async with asyncio.timeout(self._timeout):
-                await self._tokenize(list(new.values()), request, size, task, prompt)
+            async with self._deadline():
+                await self._tokenize(list(new.values()), request, size, reading)
                 tokenized = time.perf_counter()
                 _raise_error(request, keys)
                 if not truncate:
@@ -118,12 +235,6 @@ class Pipeline:
                 self.scheduler.submit(request)
                 await request.done
                 _raise_error(request, keys)
-        except TimeoutError:
-            self._observer.expired()
-            raise DeadlineExceeded(f"took more than {self._timeout:g} s (REQUEST_TIMEOUT), and was given up") from None
-        except asyncio.CancelledError:
-            self._observer.abandoned()
-            raise
         finally:
             self._leave(request)
         for job in request.jobs:
@@ -133,11 +244,11 @@ class Pipeline:
         tokenization, engine = tokenized - start, request.engine_seconds
         return Timings(max(0.0, time.perf_counter() - tokenized - engine), tokenization, engine)
 
-    async def _tokenize(self, new: list[Job], request: Request, size: Size, task: Task, prompt: str | None) -> None:
+    async def _tokenize(self, new: list[Job], request: Request, size: Size, reading: Reading) -> None:
         """Tokenize the new jobs, and wait until all jobs of the request have their tokens or an error."""
         for job in request.jobs:
             job.requests.append(request)
-        work = self._tokenization.start(new, task, prompt)
+        work = self._tokenization.start([job for job in new if job.tokens is None], reading)
         if work is None:
             self.admission.tokenized(size)
         else:
@@ -180,5 +291,9 @@ def _raise_error(request: Request, keys: Sequence[bytes]) -> None:
     errors = {job.key: job.error for job in request.jobs if job.error}
     for index, key in enumerate(keys if errors else ()):
         if error := errors.get(key):
-            # Anew, for several requests may raise it.
-            raise type(error)([index]) if isinstance(error, TextError) else type(error)(*error.args)
+            raise _at(error, index)
+
+
+def _at(error: Exception, index: int) -> Exception:
+    """The error anew, for several requests may raise it, with the place of its text in the request."""
+    return type(error)([index]) if isinstance(error, TextError) else type(error)(*error.args)

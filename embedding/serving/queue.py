@@ -9,9 +9,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedding.model import TokenizedText
+from embedding.model import Task, TokenizedText
 
 Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How all texts of a request are read, and what is wanted of them."""
+
+    task: Task
+    prompt: str | None = None
+    """Words before each text; None: the task's own prompt."""
+    normalize: bool = True
+    """False: vectors as they are before the model's own normalisation."""
+    keep_end: bool = False
+    """Cut a text beyond the model's limit at its start."""
 
 
 @dataclass(eq=False, slots=True)
@@ -20,6 +33,8 @@ class Job:
 
     key: bytes
     text: str
+    title: str = ""
+    """For the prompt of a document."""
     requests: list["Request"] = field(default_factory=list)
     tokens: TokenizedText | None = None
     vector: Vector | None = None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from embedding.telemetry.logs import raised_at
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Vectors = NDArray[np.float32]
 Embed = Callable[[Sequence[TokenizedText]], Vectors]
 
@@ -77,6 +78,10 @@ class Scheduler:
         """Queue a request; its `done` tells of its end."""
         self.queue.add(request)
         self._start_calls()
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """What `work` gives, in one of the engine's threads, once one is free."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     @property
     def tokens_under_way(self) -> int:

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from tests.benchmarks.plan import BOOT_SECONDS, PROCESS_START_SECONDS, container_dollars, tell
 from tests.benchmarks.traffic import Traffic, arrivals
 
-# README, Figures: HTTP requests a second in int8, for one client and for sixteen, who ran on the same two cores.
+# docs/figures.md: HTTP requests a second in int8, for one client and for sixteen, who ran on the same two cores.
 ONE_CLIENT_RATE, FULL_RATE, FULL = 42.4, 64.3, 16
 WORKER_TYPES = 6  # of CPU workers, about, by Modal's guide
 SNAPSHOT_SECONDS = 3.3  # median of 3 of `runsc checkpoint`, a service in int8 on two cores, by gVisor of 2022-12-19

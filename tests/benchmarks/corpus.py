@@ -16,7 +16,7 @@ from statistics import median
 import numpy as np
 import orjson
 
-from embedding.corpus import SHARDS, Job, Progress, Shard, ShardReport, describe, embed_corpus, open_source
+from embedding.corpus import SHARDS, Job, Progress, Shard, ShardReport, describe, embed_corpus, open_input
 from embedding.corpus.local import local_map
 from embedding.model import Engine, load_engine
 from embedding.settings import CorpusSettings, Settings
@@ -85,7 +85,8 @@ def _job(engine: Engine, name: str, file: Path, output: Path) -> None:
 
     with Path(os.devnull).open("w") as nowhere:
         model = describe(engine, name)
-        embed_corpus(open_source(str(file)), output, CorpusSettings.read(), model, map, progress=Progress(nowhere))
+        input = open_input(str(file), output, CorpusSettings.read())
+        embed_corpus(input, output, model, map, progress=Progress(nowhere))
 
 
 def _command(file: Path, output: Path, model: Path, precision: str) -> None:

@@ -31,10 +31,10 @@ PEAKS = {
 GFLOP_PER_TOKEN = 0.21  # twice the 101 million weights of 24 layers, and the attention of a text of about 100 tokens
 
 CORES, MEMORY_GIB, MEMORY_GIB_BESIDE_GPU = 2, 1.5, 8  # of a container in modal_app.py
-# README, Figures: 32 texts of 22 tokens in one call on two cores, seconds a text.
+# docs/figures.md: 32 texts of 22 tokens in one call on two cores, seconds a text.
 CPU_SECONDS = {"int8": 0.0096, "float32": 0.0160}
 CPU_TOKENS = 22
-PROCESS_START_SECONDS = 2.3  # README, Deploy to Modal: from a container's process to ready
+PROCESS_START_SECONDS = 2.3  # docs/modal.md: from a container's process to ready
 BOOT_SECONDS = 1.0  # assumed: from "a container is wanted" to "our process starts"; the platform's part, not measured
 IDLE_SECONDS = 60  # of a corpus's containers in modal_app.py: paid after the last text
 MOST_CONTAINERS, MOST_GPUS = 100, 10  # at once on Modal's Starter plan

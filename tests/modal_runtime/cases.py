@@ -1,7 +1,7 @@
 """The app inside Modal's own container runtime, against the backend of Modal's own test suite.
 
 Run beside a harness that deploys `modal_app` there and brings `deployed`, `servicer`, `web` and the container helpers
-(see the README, "Deploy to Modal"); it is no part of the ordinary run, which has no such backend.
+(see docs/modal.md); it is no part of the ordinary run, which has no such backend.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 import uuid
-from pathlib import Path
 
 import modal
 import numpy as np
@@ -187,7 +186,7 @@ def volumes(tmp_path, monkeypatch, client):
     """The two volumes, as folders of this machine; and the board of this backend, not of the last container's."""
     import modal_app
 
-    board = modal.Dict.from_name("embedding-jobs", create_if_missing=True, client=client)
+    board = modal.Dict.from_name("embedding-vectors-jobs", create_if_missing=True, client=client)
     monkeypatch.setattr(modal_app, "board", board)
 
     for name in ("VECTORS", "INPUTS"):
@@ -211,7 +210,7 @@ def workers(servicer, deployed):
 
     def work(*arguments):
         if not arguments:
-            return describe(engine, settings.model_id, Path(settings.model_id))
+            return describe(engine, settings.model_id)
         job, shard, folder = arguments
         embedded.append(shard.name)
         return embed_shard(engine, job, shard, folder), "ta-1", 1.0

@@ -1,7 +1,7 @@
 """JSON bodies, checked against their type while they are parsed, so that the first thing wrong ends it."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
@@ -27,16 +27,19 @@ BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
 class JsonBody(Generic[T]):
-    """A body of type `kind`, a msgspec.Struct. `expects` says in words what its fields must be, where that is clearer.
+    """A body of type `kind`, a msgspec.Struct. `expects` says in words what its fields must be, where that is clearer;
+    under `name[]` what a list's elements must be. A field that is there twice is refused, but for those in `nested`,
+    which an object inside the body may have too.
 
     Time and memory are bounded by the body's size: parsing takes some milliseconds a megabyte, wrong or right.
     """
 
-    def __init__(self, kind: type[T], expects: Mapping[str, str] | None = None) -> None:
+    def __init__(self, kind: type[T], expects: Mapping[str, str] | None = None, nested: Collection[str] = ()) -> None:
         self.kind = kind
-        self._expects = expects or {}
+        self.expects = expects or {}
         self._decoder = msgspec.json.Decoder(kind)
-        self._names = [field.encode_name for field in msgspec.structs.fields(kind)]
+        names = [field.encode_name for field in msgspec.structs.fields(kind)]
+        self._names = [name for name in names if name not in nested]
 
     def parse(self, content: bytes | bytearray) -> T:
         """The body. Raises InvalidInput, naming the field."""
@@ -76,31 +79,41 @@ class JsonBody(Generic[T]):
     def _expected(self, location: Location, message: str) -> str:
         if not location:
             return "a JSON object"
-        if len(location) == 1 and location[0] in self._expects:
-            return self._expects[str(location[0])]
+        field = "".join("[]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
+        if field in self.expects:
+            return self.expects[field]
         if expected := EXPECTED.match(message):
             return " or ".join(NAMES.get(name, name) for name in expected[1].split(" | ") if name != "null")
         return "one of the values that the documentation names"  # the message quotes what was sent
 
 
-def openapi_components(bodies: list[JsonBody[Any]], max_texts: int) -> dict[str, Any]:
-    """The schemas of `bodies` for an OpenAPI document, with `max_texts` where a type says MAX_TEXTS."""
+def openapi_components(bodies: list[JsonBody[Any]], known: Mapping[str, Any]) -> dict[str, Any]:
+    """The schemas of `bodies` for an OpenAPI document, with what is `known` in the place of its name."""
     _, components = msgspec.json.schema_components(
         [body.kind for body in bodies], ref_template="#/components/schemas/{name}"
     )
-    return {name: _filled(schema, max_texts) for name, schema in components.items()}
+    return {name: _filled(schema, known) for name, schema in components.items()}
 
 
 MAX_TEXTS = "MAX_CLIENT_BATCH"
-"""Stands in a type for an option that is not known before the app is made."""
+DIMENSION = "DIMENSION"
+TASKS = "TASKS"
+MODELS = "MODELS"
+"""Stand in a type for what is not known before the app is made, or the model is loaded."""
+LATER = (MAX_TEXTS, DIMENSION, TASKS, MODELS)
 
 
-def _filled(schema: Any, max_texts: int) -> Any:
+def _filled(schema: Any, known: Mapping[str, Any]) -> Any:
     if isinstance(schema, dict):
-        return {key: _filled(value, max_texts) for key, value in schema.items()}
+        told = {key: value for key, value in schema.items() if not _is_unknown(value, known)}
+        return {key: _filled(value, known) for key, value in told.items()}
     if isinstance(schema, list):
-        return [_filled(value, max_texts) for value in schema]
-    return max_texts if schema == MAX_TEXTS else schema
+        return [_filled(value, known) for value in schema]
+    return known[schema] if isinstance(schema, str) and schema in LATER else schema
+
+
+def _is_unknown(value: Any, known: Mapping[str, Any]) -> bool:
+    return isinstance(value, str) and value in LATER and value not in known
 
 
 def _steps(place: str) -> Iterator[str | int]:

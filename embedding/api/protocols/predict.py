@@ -1,22 +1,48 @@
 """`POST /predict {"query": …}`: a text gives its vector, a list of texts gives a list of vectors."""
 
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal
 
 import msgspec
-import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from embedding.api.edge.schema import JsonBody
+from embedding.api.errors import InvalidInput
 from embedding.api.openapi import documented
 from embedding.api.protocols import Protocol
-from embedding.api.protocols.texts import MAX_NAMED, Text, Texts, embed, model_headers, read_body, truncation_headers
-from embedding.model import Task
+from embedding.api.protocols.chunks import Chunking, embed_chunks
+from embedding.api.protocols.encoding import (
+    BYTES,
+    JSON,
+    NPY,
+    Format,
+    accepted_type,
+    bytes_response,
+    json_numbers,
+    json_response,
+)
+from embedding.api.protocols.options import Names, Options
+from embedding.api.protocols.texts import (
+    MAX_NAMED,
+    Dimensions,
+    Task,
+    Text,
+    Texts,
+    Words,
+    embed,
+    model_headers,
+    read_body,
+    truncation_headers,
+)
+from embedding.model.vectors import OutputPrecision
+from embedding.model.windows import Window
 
 EXAMPLES: list[Any] = [
     {"query": "What is machine learning?"},
     {"query": ["Galaxies form when gas cools.", "Bread rises when yeast ferments."], "task": "document"},
+    {"query": "What is machine learning?", "dimensions": 64, "precision": "int8"},
 ]
 
 
@@ -24,9 +50,36 @@ class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Texts to embed, each under the model's prompt for its task."""
 
     query: Annotated[Text | Texts, msgspec.Meta(description="a text, or a list of texts")]
-    task: Annotated[
-        Task | None, msgspec.Meta(description="query: what is searched with; document: what is searched in")
-    ] = "query"
+    task: Task | None = None
+    prompt: Annotated[Words | None, msgspec.Meta(description="words to put before each text instead")] = None
+    title: Annotated[Words | None, msgspec.Meta(description="the title of the document")] = None
+    titles: Annotated[list[Words | None] | None, msgspec.Meta(description="the title of each document, or null")] = None
+    dimensions: Dimensions | None = None
+    normalize: Annotated[
+        bool | None,
+        msgspec.Meta(description="true: vectors of length 1; false: as they are before the model normalises them"),
+    ] = None
+    precision: Annotated[
+        OutputPrecision | None, msgspec.Meta(description="of the numbers, as sentence-transformers defines it")
+    ] = "float32"
+    encoding_format: Annotated[
+        Format | None, msgspec.Meta(description="float: lists of numbers; base64: their bytes, little-endian")
+    ] = "float"
+    chunk: Annotated[
+        bool | Literal["late"] | None,
+        msgspec.Meta(
+            description="true: a vector for each window of a text, with its place in the text; late: the text is read "
+            "whole, and each window's tokens are pooled apart"
+        ),
+    ] = False
+    chunk_tokens: Annotated[
+        Annotated[int, msgspec.Meta(ge=1)] | None,
+        msgspec.Meta(description="of a window; by default the model's limit, or an eighth of it for late"),
+    ] = None
+    chunk_overlap: Annotated[
+        Annotated[int, msgspec.Meta(ge=0)] | None,
+        msgspec.Meta(description="tokens that two windows share; by default an eighth of a window"),
+    ] = None
     truncate: Annotated[
         bool | None, msgspec.Meta(description="cut a text beyond the model's limit; if false, refuse it")
     ] = True
@@ -36,10 +89,23 @@ BODY = JsonBody(
     PredictRequest,
     expects={
         "query": "a string or a list of strings",
-        "task": "'query' or 'document'",
+        "titles": "a list of strings or nulls",
+        "precision": "'float32', 'float16', 'int8', 'uint8', 'binary' or 'ubinary'",
+        "encoding_format": "'float' or 'base64'",
+        "chunk": "a boolean or 'late'",
+        "chunk_tokens": "a whole number",
+        "chunk_overlap": "a whole number",
         "truncate": "a boolean",
     },
 )
+NUMBERS = {"type": "array", "items": {"type": "number"}}
+VECTOR: dict[str, Any] = {"oneOf": [NUMBERS, {"type": "string"}]}
+CHUNK = {
+    "type": "object",
+    "required": ["start", "end", "vector"],
+    "properties": {"start": {"type": "integer"}, "end": {"type": "integer"}, "vector": VECTOR},
+}
+CHUNKS = {"type": "array", "items": CHUNK}
 ANSWER: dict[str, Any] = {
     "description": "The vector of a text, or the vectors of a list in its order.",
     "headers": {
@@ -51,11 +117,18 @@ ANSWER: dict[str, Any] = {
             "schema": {"type": "string"},
         },
     },
-    "content": {"application/json": {"schema": {"oneOf": [
-        {"type": "array", "items": {"type": "number"}},
-        {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
-    ]}, "example": [0.0123, -0.0456, 0.0789]}},
-}  # fmt: skip
+    "content": {
+        JSON: {
+            "schema": {
+                "anyOf": [*VECTOR["oneOf"], *({"type": "array", "items": each} for each in (VECTOR, CHUNK, CHUNKS))]
+            },
+            "example": [0.0123, -0.0456, 0.0789],
+        },
+        NPY: {"schema": {"type": "string", "format": "binary"}},
+        BYTES: {"schema": {"type": "string", "format": "binary"}},
+    },
+}
+NAMES = Names(texts="query")
 
 router = APIRouter(tags=["predict"])
 PROTOCOL = Protocol(router, [BODY])
@@ -63,11 +136,50 @@ PROTOCOL = Protocol(router, [BODY])
 
 @router.post("/predict", **documented(BODY, ANSWER, EXAMPLES))
 async def predict(request: Request) -> Response:
-    """The vector of each text, of unit length where the model normalises."""
+    """The vector of each text, of unit length where the model normalises.
+
+    With `Accept: application/x-npy` or `application/octet-stream` the answer is the array's bytes.
+    """
     body = await read_body(request, BODY)
-    truncate = body.truncate is not False
-    result = await embed(request, body.query, body.task or "query", field="query", truncate=truncate)
-    vectors = result.vectors[0] if isinstance(body.query, str) else result.vectors
-    answer = orjson.dumps(vectors, option=orjson.OPT_SERIALIZE_NUMPY)
-    headers = {**model_headers(request), **truncation_headers(result)}
-    return Response(answer, headers=headers, media_type="application/json")
+    if body.title is not None and body.titles is not None:
+        raise InvalidInput(("titles",), "titles", "can't be there beside title")
+    precision = body.precision or "float32"
+    if not body.chunk and (field := _field_of_chunks(body)):
+        raise InvalidInput((field,), "chunks", "needs chunk: true or 'late'")
+    options = Options(
+        task=body.task or ("document" if body.chunk else None),
+        prompt=body.prompt,
+        titles=body.title if body.titles is None else body.titles,
+        dimensions=body.dimensions,
+        normalize=body.normalize,
+        precisions=[precision],
+        truncate=body.truncate is not False,
+    )
+    names = NAMES if body.titles is not None else Names(texts="query", titles="title")
+    if body.chunk:
+        chunking = Chunking(body.chunk == "late", body.chunk_tokens, body.chunk_overlap)
+        windows, result = await embed_chunks(request, body.query, options, names, chunking)
+        vectors = json_numbers(result.numbers(precision), body.encoding_format or "float")
+        chunks = _described(windows, iter(vectors))
+        return json_response(chunks[0] if isinstance(body.query, str) else chunks, model_headers(request))
+    result = await embed(request, body.query, options, names)
+    numbers = result.numbers(precision)
+    if isinstance(body.query, str):
+        numbers = numbers[0]
+    headers = {**model_headers(request), **truncation_headers(result.embeddings)}
+    kind = accepted_type(request)
+    if kind == JSON:
+        return json_response(json_numbers(numbers, body.encoding_format or "float"), headers)
+    return bytes_response(numbers, kind, headers)
+
+
+def _field_of_chunks(body: PredictRequest) -> str | None:
+    given = {"chunk_tokens": body.chunk_tokens, "chunk_overlap": body.chunk_overlap}
+    return next((field for field, value in given.items() if value is not None), None)
+
+
+def _described(windows: Sequence[Sequence[Window]], vectors: Iterator[Any]) -> list[list[dict[str, Any]]]:
+    """Each text's windows: where they are in it, in characters, and their vectors, which are in one row."""
+    return [
+        [{"start": window.start, "end": window.end, "vector": next(vectors)} for window in mine] for mine in windows
+    ]

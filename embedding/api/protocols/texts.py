@@ -1,18 +1,27 @@
-"""What all protocols share: texts in, checked; vectors out, for a caller who is still there."""
+"""What all protocols share: texts in, checked; vectors out, for a caller who is still there.
 
-from collections.abc import Mapping, Sequence
+A protocol is a module of its own that reads its body with `read_body`, says what it asks for as `Options` (with the
+`Names` of its fields, for errors), gets a `Result` from `embed`, and writes its answer with what `encoding` has. What a
+client calls the model is looked up in `models`. So prompts, titles, cuts, precisions and limits are the same in all.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
+from numpy.typing import NDArray
 from starlette.requests import Request
 
 from embedding.api.edge.disconnect import while_connected
 from embedding.api.edge.log import record_of
-from embedding.api.edge.schema import MAX_TEXTS, JsonBody
+from embedding.api.edge.schema import DIMENSION, MAX_TEXTS, TASKS, JsonBody
 from embedding.api.errors import InvalidInput, Location
-from embedding.model import Task, TextTooLong
+from embedding.api.protocols.options import MAX_PROMPT, Names, Options, Plan, plan
+from embedding.model import TextTooLong
 from embedding.model.errors import TextError
+from embedding.model.vectors import OutputPrecision, Vectors, round_to
 from embedding.serving import Embeddings, Service
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -22,8 +31,44 @@ T = TypeVar("T", bound=msgspec.Struct)
 NOT_BLANK = {"minLength": 1, "pattern": r"[^\s\x1c-\x1f\x85]"}
 Text = Annotated[str, msgspec.Meta(extra_json_schema=NOT_BLANK)]
 Texts = Annotated[list[Text], msgspec.Meta(min_length=1, extra_json_schema={"maxItems": MAX_TEXTS})]
+Words = Annotated[str, msgspec.Meta(extra_json_schema={"maxLength": MAX_PROMPT})]
+Task = Annotated[
+    str,
+    msgspec.Meta(
+        description="which prompt of the model: query (what is searched with), document (what is searched in), "
+        "classification, clustering, similarity, code, question-answering, fact-checking, the name of any prompt that "
+        "the model has, or none; by default DEFAULT_TASK",
+        extra_json_schema={"enum": TASKS},
+    ),
+]
+Dimensions = Annotated[
+    int,
+    msgspec.Meta(
+        ge=1,
+        description="numbers in a vector, which is cut and normalised again; by default all",
+        extra_json_schema={"maximum": DIMENSION},
+    ),
+]
 
 MAX_NAMED = 100  # a header has room for no more
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of the texts of a request: `vectors` (texts, dimension), cut and normalised as it asked for."""
+
+    vectors: Vectors
+    embeddings: Embeddings
+    _ranges: Vectors | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the model read of all texts, with their prompts."""
+        return sum(text.kept for text in self.embeddings.tokens)
+
+    def numbers(self, precision: OutputPrecision = "float32") -> NDArray[Any]:
+        """The vectors in one of the precisions that were asked for; see `embedding.model.vectors.round_to`."""
+        return round_to(self.vectors, precision, self._ranges)
 
 
 async def read_body(request: Request, body: JsonBody[T]) -> T:
@@ -32,46 +77,67 @@ async def read_body(request: Request, body: JsonBody[T]) -> T:
     return parsed
 
 
-async def embed(
-    request: Request,
-    texts: str | Sequence[str],
-    task: Task,
-    *,
-    field: str,
-    truncate: bool = True,
-    prompt: str | None = None,
-) -> Embeddings:
-    """The vectors of `texts`, or of the one text, which came in `field`.
+async def embed(request: Request, texts: str | Sequence[str], options: Options, names: Names) -> Result:
+    """The vectors of `texts`, or of the one text.
 
-    Raises InvalidInput naming the text, CallerLeft, and what Service.embed raises of the service's own.
+    Raises InvalidInput naming the text or the field, CallerLeft, and what Service.embed raises of the service's own.
     """
-    one = isinstance(texts, str)
     several = [texts] if isinstance(texts, str) else texts
-
-    def named(index: int) -> Location:
-        return (field,) if one else (field, index)
-
-    check_texts(several, named, request.app.state.settings.max_client_batch)
+    asked = check(request, texts, options, names)
     service: Service = request.app.state.service
-    work = service.embed(several, task, truncate=truncate, prompt=prompt)
+    work = service.embed(
+        several,
+        asked.prompt.side,
+        truncate=options.truncate,
+        prompt=asked.prompt.words,
+        titles=asked.titles,
+        normalize=not asked.raw,
+        keep_end=options.keep_end,
+    )
+    embeddings = await answered(request, work, lambda index: place(texts, names, index))
+    return Result(asked.finish(embeddings.vectors), embeddings, asked.ranges)
+
+
+def check(request: Request, texts: str | Sequence[str], options: Options, names: Names) -> Plan:
+    """What the options mean. Raises InvalidInput for them, and for texts that are too many or blank; and NotReady."""
+    several = [texts] if isinstance(texts, str) else texts
+    settings = request.app.state.settings
+    check_texts(several, lambda index: place(texts, names, index), settings.max_client_batch)
+    return plan(options, names, len(several), request.app.state.service.loaded, settings)
+
+
+def place(texts: str | Sequence[str], names: Names, index: int) -> Location:
+    """Where the text at `index` came in."""
+    return (names.texts,) if isinstance(texts, str) else (names.texts, index)
+
+
+async def answered(
+    request: Request, work: Coroutine[Any, Any, Embeddings], named: Callable[[int], Location]
+) -> Embeddings:
+    """What `work` of the service gives, for a caller who is still there. Raises InvalidInput for a text's error."""
     try:
-        result = await while_connected(request, work)
+        embeddings = await while_connected(request, work)
     except TextTooLong as error:
         raise InvalidInput(named(error.index), "text_too_long", str(error)) from None
     except TextError as error:
         raise InvalidInput(named(error.index), "text_error", str(error)) from None
-    record_of(request).embeddings = result
-    return result
+    record_of(request).embeddings = embeddings
+    return embeddings
 
 
-def check_texts(texts: Sequence[str], named: Any, limit: int) -> None:
+def check_texts(texts: Sequence[str], named: Callable[[int], Location], limit: int) -> None:
     """Raise InvalidInput where there are more than `limit`, or one is blank."""
-    if len(texts) > limit:
-        message = f"has {len(texts)} texts, and a request takes at most {limit} (MAX_CLIENT_BATCH)"
-        raise InvalidInput(named(0)[:1], "too_many_texts", message)
+    check_count(len(texts), named(0)[:1], limit)
     for index, text in enumerate(texts):
         if not text.strip():
             raise InvalidInput(named(index), "text_blank", "must not be blank")
+
+
+def check_count(texts: int, location: Location, limit: int) -> None:
+    """Raise InvalidInput where there are more than `limit`."""
+    if texts > limit:
+        message = f"has {texts} texts, and a request takes at most {limit} (MAX_CLIENT_BATCH)"
+        raise InvalidInput(location, "too_many_texts", message)
 
 
 def model_headers(request: Request) -> Mapping[str, str]:

@@ -1,14 +1,10 @@
 /** The server, as this page knows it: its state, vectors for texts, and what goes wrong, in words. */
 
-import { unit } from "./vectors.js";
-
-const BATCH = 32; // small enough to show progress, large enough to lose no time
 const TRIES = 5;
-const REMEMBERED = 4000;
 const STRANGE =
   "What came back is not an answer of this service, or only a part of one. The server may be asleep, or starting.";
 
-/** Something that kept a request from its answer. `kind` is token, busy, offline, stopped or refused. */
+/** Something that kept a request from its answer. `kind` is token, busy, offline, stopped, refused or unrecorded. */
 export class Problem extends Error {
   constructor(kind, message, wait = 0) {
     super(message);
@@ -34,44 +30,23 @@ export async function read(path, options = {}) {
   return body;
 }
 
-/** Vectors by text and task, each asked for once. */
-export class Vectors {
-  #known = new Map();
-
-  /**
-   * The unit vectors of `texts`, and the places of those that were cut to the model's limit.
-   *
-   * @param {string[]} texts
-   * @param {"query"|"document"} task
-   * @param {{token: string, limit: number, signal: AbortSignal,
-   *   progress?: (done: number, all: number) => void, waiting?: (problem: Problem) => void}} options
-   * @returns {Promise<{vectors: Float32Array[], cut: number[]}>}
-   */
-  async of(texts, task, options) {
-    const key = (text) => `${task} ${text}`;
-    const missing = [...new Set(texts)].filter((text) => !this.#known.has(key(text)));
-    const size = Math.min(BATCH, options.limit);
-    for (let start = 0; start < missing.length; start += size) {
-      options.progress?.(start, missing.length);
-      const batch = missing.slice(start, start + size);
-      const found = await patiently(() => predict(batch, task, options), options);
-      batch.forEach((text, i) => this.#known.set(key(text), found[i]));
-    }
-    options.signal.throwIfAborted();
-    const entries = texts.map((text) => this.#known.get(key(text)));
-    this.#forget();
-    return { vectors: entries.map(({ vector }) => vector), cut: entries.flatMap(({ cut }, i) => (cut ? [i] : [])) };
-  }
-
-  #forget() {
-    for (const key of this.#known.keys()) {
-      if (this.#known.size <= REMEMBERED) return;
-      this.#known.delete(key);
-    }
-  }
+/** Whether the server knows `token`. Raises Problem, where it can't say now. */
+export async function knows(token) {
+  const { answer, body } = await reach("info", { headers: { "X-API-Key": headerValue(token) } });
+  if (!answer.ok && answer.status !== 401) throw problemOf(answer, body);
+  return answer.ok;
 }
 
-async function predict(texts, task, { token, signal }) {
+/**
+ * The rows of numbers for `texts`, the places of those that were cut to the model's limit, and where the time went, in
+ * milliseconds: `waited` here, and the parts that the server told of. Raises Problem.
+ *
+ * @param {string[]} texts
+ * @param {"query"|"document"} task
+ * @param {{token: string, signal: AbortSignal}} options
+ */
+export async function predict(texts, task, { token, signal }) {
+  const start = performance.now();
   const { answer, body } = await reach("predict", {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-API-Key": headerValue(token) },
@@ -80,8 +55,17 @@ async function predict(texts, task, { token, signal }) {
   });
   if (!answer.ok) throw problemOf(answer, body);
   if (body.length !== texts.length) throw new Problem("stopped", STRANGE);
-  const cut = new Set(answer.headers.get("X-Truncated-Texts")?.split(",").map(Number));
-  return body.map((row, i) => ({ vector: unit(Float32Array.from(row)), cut: cut.has(i) }));
+  return {
+    rows: body.map((row) => Float32Array.from(row)),
+    cut: new Set(answer.headers.get("X-Truncated-Texts")?.split(",").map(Number)),
+    timing: { waited: performance.now() - start, ...parts(answer.headers.get("Server-Timing")) },
+  };
+}
+
+/** "queue;dur=1.5, total;dur=9" as {queue: 1.5, total: 9}. */
+function parts(header) {
+  const found = [...(header ?? "").matchAll(/([\w-]+);dur=([\d.]+)/g)];
+  return Object.fromEntries(found.map(([, name, milliseconds]) => [name, Number(milliseconds)]));
 }
 
 /** A header carries bytes; the server reads a token as UTF-8. */
@@ -106,7 +90,7 @@ async function reach(path, options) {
 }
 
 /** `call`, again after the wait that a busy server asks for, a few times. */
-async function patiently(call, { signal, waiting }) {
+export async function patiently(call, { signal, waiting }) {
   for (let attempt = 1; ; attempt++) {
     try {
       return await call();

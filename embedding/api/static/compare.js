@@ -1,35 +1,45 @@
-/** Compare: sentences, how alike their vectors are, and how that holds as the vectors are cut. */
+/** Compare: sentences, how similar their vectors are, and how that holds as the vectors are shortened. */
 
-import { byId, counted, debounced, describe, element } from "./dom.js";
+import { startCutter } from "./cutter.js";
+import { byId, counted, debounced, walkable } from "./dom.js";
 import { Heatmap } from "./heatmap.js";
-import { drawMap } from "./map.js";
-import { showPairs } from "./pairs.js";
 import { LatestRequest } from "./latest_request.js";
-import { aligned, cut, cuts, plane, rankCorrelation, similarities, upper } from "./vectors.js";
+import { aligned, plane } from "./layout.js";
+import { LitLines } from "./lines.js";
+import { PointMap } from "./map.js";
+import { showPairs } from "./pairs.js";
+import { Pointed, placesOf } from "./pointed.js";
+import { shorten, similarities, upper } from "./vectors.js";
 
 const MOST = 24;
 const TYPING = 350;
 
 /** Returns what makes the request for the sentences, for the examples. */
-export function startCompare(session) {
-  const requests = new LatestRequest(session, byId("compare-notice"));
-  const picture = new Picture();
+export function startCompare(session, cut) {
+  const requests = new LatestRequest(session, byId("compare"));
+  const pointed = new Pointed();
+  const picture = new Picture(pointed, cut);
+  new LitLines(byId("sentences"), byId("sentence-lines"), pointed);
+  startCutter(byId("compare-cutter"), cut, "dimension");
   const refresh = () =>
-    requests.take(async (options) => {
+    requests.take(async (source, options) => {
       const texts = sentences();
-      const told = tooMany() ? `Only the first ${MOST} sentences are compared.` : "";
       if (texts.length < 2) {
         picture.clear();
         return "Two sentences are needed to compare them.";
       }
-      const { vectors, cut } = await session.vectors.of(texts, task(), options);
-      picture.show(texts, vectors, session.status);
+      const model = session.model;
+      const { vectors, cut: tooLong } = await source.of(texts, task(), options);
+      cut.offer(model.matryoshka_dimensions ?? [vectors[0].length]);
+      picture.show(texts, vectors);
       byId("announced").textContent = `${texts.length} sentences compared.`;
-      return [told, cutNote(cut, session.status)].filter(Boolean).join(" ");
+      const told = tooMany() ? `Only the first ${MOST} sentences are compared.` : "";
+      return [told, cutNote(tooLong, model)].filter(Boolean).join(" ");
     });
   byId("sentences").addEventListener("input", debounced(refresh, TYPING));
   document.getElementsByName("task").forEach((choice) => choice.addEventListener("change", refresh));
-  session.addEventListener("change", refresh);
+  session.addEventListener("source", refresh);
+  refresh();
   return { sentences: () => ({ query: sentences(), task: task() }) };
 }
 
@@ -45,91 +55,78 @@ const sentences = () => lines().slice(0, MOST);
 const tooMany = () => lines().length > MOST;
 const task = () => document.querySelector("[name=task]:checked").value;
 
-/** The heat map, the map and the pairs of one set of vectors, at the dimension that the slider says. */
+/** The heat map, the map and the pairs of one set of vectors, shortened as the slider says. */
 class Picture {
-  #heatmap = new Heatmap(byId("heat"), byId("heat-legend"), byId("heat-readout"));
-  #slider = byId("dimension");
-  #dimensions = [];
   #full = null;
 
-  constructor() {
-    this.#slider.addEventListener("input", () => this.#full && this.#draw());
-    new ResizeObserver(() => this.#full && this.#drawMap()).observe(byId("map"));
+  constructor(pointed, cut) {
+    this.pointed = pointed;
+    this.cut = cut;
+    this.heatmap = new Heatmap(byId("heat"), byId("heat-legend"), byId("heat-readout"), pointed);
+    this.map = new PointMap(byId("map"), pointed, { numbered: true, name: "A map of the sentences" });
+    this.pairs = byId("pairs");
+    pointed.watch(this.pairs, placesOf);
+    walkable(this.pairs);
+    pointed.addEventListener("change", () => this.#light());
+    cut.addEventListener("change", () => this.#full && this.#draw());
   }
 
-  show(texts, vectors, { matryoshka_dimensions: dimensions }) {
+  show(texts, vectors) {
     const rows = similarities(vectors);
-    this.#full = { texts, vectors, rows, plane: plane(rows), lowest: scaleStart(rows) };
-    this.#offer(dimensions ?? [vectors[0].length]);
-    byId("compare-bottom").hidden = false; // before it is drawn into, for it to have a width
+    this.#full = { texts, vectors, rows, points: plane(rows).points, lowest: scaleStart(rows) };
+    byId("compare").classList.remove("nothing");
     this.#draw();
   }
 
   clear() {
     this.#full = null;
-    this.#heatmap.clear();
-    byId("compare-bottom").hidden = true;
-    byId("dimension-facts").replaceChildren();
-  }
-
-  #offer(dimensions) {
-    const offered = cuts(dimensions);
-    if (String(offered) === String(this.#dimensions)) return;
-    this.#dimensions = offered;
-    this.#slider.max = offered.length - 1;
-    this.#slider.value = offered.length - 1;
-    this.#slider.disabled = offered.length < 2;
-    byId("dimension-ticks").replaceChildren(...offered.toReversed().map((dimension) => element("span", {}, String(dimension))));
-    if (dimensions.length < 2) {
-      byId("dimension-note").textContent =
-        "This model was not trained to be cut, so its picture falls apart sooner than that of one that was.";
-    }
+    this.heatmap.clear();
+    this.map.clear();
+    this.pairs.replaceChildren();
+    byId("compare").classList.add("nothing");
   }
 
   #draw() {
-    const { texts, rows: full, lowest } = this.#full;
-    const [widest, dimension] = [this.#dimensions[0], this.#dimension];
-    const rows = this.#rows();
-    this.#slider.setAttribute("aria-valuetext", `${dimension} of ${widest} numbers`);
-    describe(byId("dimension-facts"), held(dimension, widest, upper(rows), upper(full)));
-    this.#heatmap.show(texts, rows, full, lowest);
-    this.#drawMap();
-    showPairs(byId("pairs"), rows, full, dimension < widest);
+    const { texts, vectors, rows: full, points: before, lowest } = this.#full;
+    const { dimension, format, isWhole } = this.cut;
+    if (dimension > vectors[0].length) return; // the next answer brings its own cuts
+    const rows = isWhole ? full : similarities(vectors.map((vector) => shorten(vector, dimension, format)));
+    this.#full.now = rows;
+    this.heatmap.show(texts, rows, full, lowest);
+    const { points, share } = plane(rows);
+    const steps = [aligned(points, before)][Symbol.iterator]();
+    this.map.show({ names: texts, steps, ghosts: isWhole ? [] : before, spoken: spoken(texts, points), keepView: true });
+    byId("map-note").textContent = mapNote(share, isWhole);
+    showPairs(this.pairs, texts, rows, full);
+    this.#light();
   }
 
-  #drawMap() {
-    const { texts, plane: whole } = this.#full;
-    const now = plane(this.#rows());
-    drawMap(byId("map"), texts, aligned(now.points, whole.points), whole.points);
-    byId("map-note").textContent = mapNote(now.share, this.#dimension < this.#dimensions[0]);
-  }
-
-  get #dimension() {
-    return this.#dimensions[this.#dimensions.length - 1 - this.#slider.value];
-  }
-
-  #rows() {
-    return similarities(this.#full.vectors.map((vector) => cut(vector, this.#dimension)));
+  /** Colour the map by how similar each sentence is to the one pointed at. */
+  #light() {
+    if (!this.#full) return;
+    const [i, j] = this.pointed.places;
+    this.map.change({ colours: i === undefined ? null : this.#full.now[i] });
+    for (const line of this.pairs.children) {
+      const places = placesOf(line);
+      line.classList.toggle("lit", j === undefined ? places.includes(i) : places.includes(i) && places.includes(j));
+    }
   }
 }
 
 /** Where the colours start: the lowest similarity, down to a round number. */
 const scaleStart = (rows) => Math.max(-1, Math.floor(Math.min(...upper(rows), 0.5) * 10) / 10);
 
-function mapNote(share, isCut) {
-  const ghosts = isCut ? " A line leads from where a sentence was before the cut." : "";
-  return `The plane shows ${Math.round(100 * share)} % of the differences.${ghosts}`;
+function mapNote(share, isWhole) {
+  const ghosts = isWhole ? "" : " A dotted line leads from where a sentence was with full vectors.";
+  return `A flat map keeps only ${Math.round(100 * share)} % of the differences between these vectors; the list of pairs is exact.${ghosts}`;
 }
 
-/** What is kept of the vectors and of their similarities when cut from `widest` to `dimension`. */
-function held(dimension, widest, now, full) {
-  const moved = now.map((x, i) => Math.abs(x - full[i]));
-  const [bytes, before] = [4 * dimension, 4 * widest];
-  return [
-    ["Kept", `${dimension} of ${widest}`],
-    ["Saved", dimension === widest ? "nothing" : `${Math.round(100 * (1 - dimension / widest))} %`],
-    ["A million vectors", `${(bytes / 1000).toFixed(1)} GB${dimension === widest ? "" : ` instead of ${(before / 1000).toFixed(1)}`}`],
-    ["Largest change", Math.max(...moved).toFixed(3)],
-    ["Order of the pairs", `${rankCorrelation(now, full).toFixed(2)} of 1`],
-  ];
+/** The map in words: each sentence's nearest one. */
+function spoken(texts, points) {
+  const nearest = (i) => {
+    const far = (j) => (i === j ? Infinity : Math.hypot(points[i][0] - points[j][0], points[i][1] - points[j][1]));
+    return texts.reduce((best, _, j) => (far(j) < far(best) ? j : best), i ? 0 : 1);
+  };
+  const phrases = texts.map((_, i) => `${i + 1} is nearest to ${nearest(i) + 1}`);
+  return `A map of ${texts.length} sentences, by number: ${phrases.join(", ")}. The list of pairs has the values.`;
 }

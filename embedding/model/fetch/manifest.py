@@ -10,10 +10,12 @@ from typing import Any
 from embedding.model.engine import Task
 from embedding.model.errors import InvalidArtifact
 
-FORMAT = 5
+FORMAT = 7
 EXACT = "float32"
 PRECISIONS = ("int8", EXACT)
 MANIFEST = "manifest.json"
+CALIBRATION = "calibration.npy"
+"""Vectors of sample texts, by SentenceTransformer: float32, (texts, dimension)."""
 MODULES = "modules.json"
 TOKENIZER = "tokenizer.json"
 TOOLS = ("onnx", "onnxruntime", "tokenizers", "numpy", "sentence-transformers", "transformers", "torch")
@@ -69,6 +71,8 @@ class Manifest:
     matryoshka_dimensions: Sequence[int]
     tokenizer: Mapping[Task, TokenizerSettings]
     pooling: str
+    normalizes: bool
+    """Whether its vectors have length 1."""
     prompts: Mapping[str, str]
     fidelity: Mapping[str, Fidelity]
     tools: Mapping[str, str]
@@ -137,8 +141,10 @@ def prepared_files(folder: Path) -> set[str]:
     if fields["format"] == FORMAT:
         verify(folder)
     else:
-        # An older format has no sizes, and its digests are of these names.
-        digests = {name: str(file) for name, file in fields["files"].items()}
+        # The oldest formats have no sizes, and a digest alone for each name.
+        digests = {
+            name: file["sha256"] if isinstance(file, dict) else str(file) for name, file in fields["files"].items()
+        }
         _check_sizes(folder, dict.fromkeys(digests))
         _check_digests(folder, digests)
     return {*fields["files"], MANIFEST}

@@ -33,7 +33,7 @@ def find_or_prepare(
 ) -> ResolvedModel:
     """The prepared model of the SentenceTransformer in `source`, made now if it isn't there yet.
 
-    A folder that has `precision` int8 or float32 alone is enough where that is wanted. Preparing needs torch, and
+    A folder that has `precision` int8 or float32 alone is enough where that is wanted. Preparing may need torch, and
     gigabytes for minutes, so it happens in a process that ends; this one stays small. `find_prepared` then finds the
     folder by `name` and `revision`.
 
@@ -160,6 +160,13 @@ def _prepare_in_subprocess(source: Path, folder: Path, name: str, precision: str
         raise ModelUnavailable(f"{name} could not be prepared in {folder.parent}: {reason}.")
 
 
+def _version_of(tool: str) -> str | None:
+    try:
+        return version(tool)
+    except PackageNotFoundError:  # as torch is where a model was recorded
+        return None
+
+
 def _version() -> str:
     return f"{FORMAT} {version('onnxruntime')}"
 
@@ -176,7 +183,7 @@ def _remembered_refusal(folder: Path) -> str | None:
     try:
         refusal = json.loads(_refusal_path(folder).read_bytes())
         return str(refusal["reason"]) if refusal["by"] == _preparer() else None
-    except (OSError, ValueError, TypeError, KeyError, PackageNotFoundError):
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
@@ -192,7 +199,7 @@ def _refusal_path(folder: Path) -> Path:
 def _preparer() -> str:
     """A digest of all that decides whether a model can be prepared: this room's code, and the versions of its tools."""
     room = Path(__file__).parent.parent
-    digest = hashlib.sha256(json.dumps([version(tool) for tool in TOOLS]).encode())
-    for path in sorted(path for path in room.rglob("*") if path.suffix in (".py", ".txt")):
+    digest = hashlib.sha256(json.dumps([_version_of(tool) for tool in TOOLS]).encode())
+    for path in sorted(path for path in room.rglob("*") if path.suffix in (".py", ".txt", ".json", ".npz")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -28,18 +28,25 @@ def encoder_of(checkpoint: Checkpoint) -> Any:
 
 
 def build(path: Path, checkpoint: Checkpoint, graph: Graph, linear: Linear) -> None:
-    """Writes the graph to `path`. It takes the arrays of `ragged.ragged_batch` and gives vectors (texts, dimension)."""
+    """Writes the graph to `path`. It takes the arrays of `ragged.ragged_batch`.
+
+    It gives `vectors` (texts, dimension); `tokens` (tokens, hidden size), the encoder's own vector of each token; and,
+    where the model normalises, `lengths` (texts, 1): how long each vector was before.
+    """
     inputs = RaggedInputs(graph, checkpoint.config.hidden_size)
-    vectors = inputs.pool(encoder_of(checkpoint).encoder(graph, inputs, checkpoint, linear))
+    tokens = encoder_of(checkpoint).encoder(graph, inputs, checkpoint, linear)
+    vectors = inputs.pool(tokens)
     for dense in merge_linear_layers(checkpoint.dense):
         vectors = _dense(graph, vectors, dense)
+    lengths = {}
     if checkpoint.normalize:
+        lengths["lengths"] = graph.op("ReduceL2", vectors, graph.constant(np.array([-1])), keepdims=1)
         vectors = graph.op("LpNormalization", vectors, axis=-1, p=2)
     if checkpoint.truncate_dim:
         # It cuts the vectors last of all, and leaves them as long as that makes them.
         ends = (graph.constant(np.array([end])) for end in (0, checkpoint.truncate_dim, -1))
         vectors = graph.op("Slice", vectors, *ends)
-    graph.save(path, vectors)
+    graph.save(path, {"vectors": vectors, **lengths, "tokens": tokens})
 
 
 def first_layer(checkpoint: Checkpoint) -> Checkpoint:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
+import tokenizers
 
 from embedding.model.engine import Task
 from embedding.model.errors import UnsupportedModel
@@ -40,6 +41,8 @@ class Checkpoint:
     config: Any
     """transformers' config of the encoder, with every default filled in."""
     tensors: Mapping[str, np.ndarray]
+    backend_tokenizer: tokenizers.Tokenizer
+    prompts: Mapping[str, str | None]
     tokenizer: Mapping[Task, TokenizerSettings]
     max_tokens: int
     """Tokens of the longest text under either task."""
@@ -77,6 +80,8 @@ def read_checkpoint(model: "SentenceTransformer") -> Checkpoint:
     return Checkpoint(
         config=config,
         tensors=tensors,
+        backend_tokenizer=transformer.tokenizer.backend_tokenizer,
+        prompts=model.prompts,
         tokenizer=tokenizer,
         max_tokens=max(limit or 0 for limit in limits),
         layers=config.num_hidden_layers,

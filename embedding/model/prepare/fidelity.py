@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embedding.model.engine import Engine, Task
+from embedding.model.engine import Engine
 from embedding.model.fetch.manifest import EXACT, Fidelity
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+from embedding.model.prepare.original import TaskText
 
 # A naive int8 export of all-MiniLM has a mean of 0.993 and visibly reorders near neighbours; at 0.997 nine in ten
 # stay. One text below 0.97 is one that a user would find in the wrong place.
@@ -23,8 +20,6 @@ CALIBRATION_SHARE = 3
 SENTENCES = Path(__file__).with_name("fidelity.txt")
 # Many scripts, code, and pages of text.
 CALIBRATION = Path(__file__).with_name("calibration.txt")
-
-TaskText = tuple[Task, str]
 
 
 def sentences() -> tuple[list[str], list[str]]:
@@ -46,12 +41,6 @@ def _lines(path: Path) -> list[str]:
 def alternating(texts: Sequence[str]) -> list[TaskText]:
     """The texts as queries and documents in turn."""
     return [("document" if i % 2 else "query", text) for i, text in enumerate(texts)]
-
-
-def reference_vectors(model: "SentenceTransformer", texts: Sequence[TaskText]) -> np.ndarray:
-    """SentenceTransformer's vectors (texts, dimension), one text at a time."""
-    encode = {"query": model.encode_query, "document": model.encode_document}
-    return np.array([encode[task](text, show_progress_bar=False) for task, text in texts], np.float32)
 
 
 def check(engine: Engine, texts: Sequence[TaskText], expected: np.ndarray) -> Fidelity:

@@ -1,6 +1,6 @@
 """Builds an ONNX graph node by node, and writes it as a model file with its weights beside it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +72,12 @@ class Graph:
         self._nodes = outer
         return self.op("Scan", *sequences, body=graph, num_scan_inputs=len(sequences))
 
-    def save(self, path: Path, output: str) -> None:
-        """Writes `path`, and the constants beside it as `<stem>.weights`, aligned so that they can be memory-mapped."""
-        self._nodes.append(helper.make_node("Identity", [output], ["vectors"]))
+    def save(self, path: Path, outputs: Mapping[str, str]) -> None:
+        """Writes `path`, and the constants beside it as `<stem>.weights`, aligned so that they can be memory-mapped.
+
+        `outputs` has the graph's values by the names that they get.
+        """
+        self._nodes += [helper.make_node("Identity", [value], [name]) for name, value in outputs.items()]
         weights = path.with_suffix(".weights")
         with weights.open("wb") as file:
             tensors = [_write(name, array, file) for name, array in self._constants.items()]
@@ -82,7 +85,7 @@ class Graph:
             self._nodes,
             path.stem,
             self._inputs,
-            [helper.make_tensor_value_info("vectors", TensorProto.FLOAT, None)],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
             tensors,
         )
         opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS]

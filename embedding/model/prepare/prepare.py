@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,12 +13,12 @@ from embedding.model.engine import Task
 from embedding.model.errors import InvalidArtifact, ModelUnavailable, UnsupportedModel
 from embedding.model.fetch.content import content_digest, snapshot_commit
 from embedding.model.fetch.manifest import (
+    CALIBRATION,
     FORMAT,
     MANIFEST,
     MEND,
     PRECISIONS,
     TOKENIZER,
-    TOOLS,
     Fidelity,
     Manifest,
     describe_file,
@@ -28,22 +26,21 @@ from embedding.model.fetch.manifest import (
     prepared_files,
     write_manifest,
 )
+from embedding.model.fetch.recordings import find_recording
 from embedding.model.matryoshka import matryoshka_dimensions
 from embedding.model.onnx_engine import OnnxEngine
 from embedding.model.prepare import fidelity
 from embedding.model.prepare.build import build, dimension, encoder_of, first_layer
 from embedding.model.prepare.calibrate import calibrate
-from embedding.model.prepare.checkpoint import Checkpoint, read_checkpoint
+from embedding.model.prepare.checkpoint import Checkpoint
 from embedding.model.prepare.graph import Graph
 from embedding.model.prepare.linear import Float32, Int8
+from embedding.model.prepare.original import LoadedModel, Original, TaskText
+from embedding.model.prepare.recorded import RecordedModel
 from embedding.model.prepare.tokens import check_tokens, text_of
 from embedding.model.progress import Report, to_nobody
-from embedding.model.reference import load_reference
 from embedding.model.table import Table, write, write_quantized
 from embedding.model.tokenizer import Tokenizer, load_tokenizers
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
 
 # Tokens of the longest text that is compared: more take the reference minutes, and more memory than there may be.
 LONG_TEXT = 2048
@@ -62,12 +59,14 @@ def prepare(
     revision: str | None = None,
     precision: str = "auto",
     report: Report = to_nobody,
+    original: Original | None = None,
 ) -> Manifest:
     """Prepares the SentenceTransformer in `source` as the folder `output`.
 
     Replaces, at once, a whole prepared model that was there; anything else is left alone, with ModelUnavailable.
 
-    `precision` int8 or float32 makes that alone, in less room; any other, both.
+    `precision` int8 or float32 makes that alone, in less room; any other, both. `original` is asked in place of what
+    SentenceTransformer loads, or of a recording.
 
     Returns the manifest, which says of each precision how near its vectors are and whether it is offered. Raises
     UnsupportedModel where the model, or each of its precisions, isn't fit to be served so; OSError where the disk is
@@ -81,19 +80,20 @@ def prepare(
         if is_prepared(source):
             raise ModelUnavailable(f"{source} is prepared already. Name the model that it was made of.")
         content = content_digest(source)
-        model = _load(source)
+        original = original or _open(source, content)
         try:
-            checkpoint = read_checkpoint(model)
+            checkpoint = original.checkpoint
             encoder_of(checkpoint)
-            manifest = _write_tokenizer(folder, model, checkpoint, source_id or str(source), commit, content)
+            manifest = _write_tokenizer(folder, original, source_id or str(source), commit, content)
             tokenizers = load_tokenizers(folder, manifest)
-            check_tokens(model, tokenizers)
+            check_tokens(original, tokenizers)
             _write_graphs(folder, checkpoint, tokenizers, wanted, report)
         except (KeyError, AttributeError) as error:
             raise UnsupportedModel(f"the model lacks what the onnx engine looks for: {error!r}") from error
         texts = fidelity.alternating(fidelity.sentences()[1]) + _long_texts(tokenizers)
         report(f"reference: {len(texts)} texts by SentenceTransformer", 0.6)
-        expected = fidelity.reference_vectors(model, texts)
+        expected = original.vectors(texts)
+        np.save(folder / CALIBRATION, expected)
         manifest = _check(folder, manifest, texts, expected, wanted, report)
         if content_digest(source) != content:
             raise ModelUnavailable(f"{source} changed while it was prepared. Try again once it is whole.")
@@ -101,17 +101,14 @@ def prepare(
     return manifest
 
 
-def _load(source: Path) -> "SentenceTransformer":
-    try:
-        return load_reference(source)
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ModelUnavailable(f"SentenceTransformer can't load {source}: {type(error).__name__}: {reason}") from error
+def _open(source: Path, content: str) -> Original:
+    recording = find_recording(content)
+    return RecordedModel(source, recording) if recording else LoadedModel(source)
 
 
-def _long_texts(tokenizers: Mapping[Task, Tokenizer]) -> list[fidelity.TaskText]:
+def _long_texts(tokenizers: Mapping[Task, Tokenizer]) -> list[TaskText]:
     """A text longer than the model reads, for each limit; of a model that reads books, a long text."""
-    texts: dict[int, fidelity.TaskText] = {}
+    texts: dict[int, TaskText] = {}
     for task, tokenizer in tokenizers.items():
         limit = tokenizer.max_tokens or 0
         texts[limit] = task, text_of(tokenizer, int(1.5 * limit) if limit <= LONG_TEXT else LONG_TEXT)
@@ -147,16 +144,10 @@ def refuse_to_replace(output: Path, source: Path | None = None) -> None:
         raise ModelUnavailable(f"{output} is not replaced: it also holds {held}. {another}, or move them away.")
 
 
-def _write_tokenizer(
-    folder: Path,
-    model: "SentenceTransformer",
-    checkpoint: Checkpoint,
-    source_id: str,
-    revision: str | None,
-    content: str,
-) -> Manifest:
+def _write_tokenizer(folder: Path, original: Original, source_id: str, revision: str | None, content: str) -> Manifest:
     """Writes the tokenizer as the model has it once loaded, and returns the manifest."""
-    backend = deepcopy(model.tokenizer.backend_tokenizer)
+    checkpoint = original.checkpoint
+    backend = deepcopy(checkpoint.backend_tokenizer)
     backend.no_truncation()
     backend.no_padding()
     backend.save(str(folder / TOKENIZER), pretty=False)
@@ -169,9 +160,10 @@ def _write_tokenizer(
         matryoshka_dimensions=matryoshka_dimensions(checkpoint.config.model_type, dimension(checkpoint)),
         tokenizer=checkpoint.tokenizer,
         pooling=checkpoint.pooling,
-        prompts={name: prompt or "" for name, prompt in model.prompts.items()},
+        normalizes=checkpoint.normalize and not checkpoint.truncate_dim,
+        prompts={name: prompt or "" for name, prompt in checkpoint.prompts.items()},
         fidelity={},
-        tools={tool: version(tool) for tool in TOOLS},
+        tools=original.tools,
         files={},
     )
 
@@ -219,7 +211,7 @@ def _write_int8(
 def _check(
     folder: Path,
     manifest: Manifest,
-    texts: Sequence[fidelity.TaskText],
+    texts: Sequence[TaskText],
     expected: np.ndarray,
     wanted: Sequence[str],
     report: Report,

@@ -1,19 +1,13 @@
 """Compares the tokens that the onnx engine reads with those that SentenceTransformer feeds its model."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
 
 from embedding.model.engine import Task
 from embedding.model.errors import UnsupportedModel
-from embedding.model.prepare.checkpoint import require
 from embedding.model.prepare.fidelity import sentences
+from embedding.model.prepare.original import Original
 from embedding.model.tokenizer import Tokenizer
 
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
-# What one text may bring along beside its ids; the graphs take every token's type to be 0.
-FEATURES = {"input_ids", "attention_mask", "token_type_ids", "modality", "prompt_length"}
 MOST_ADDED_TOKENS = 200
 # Tokens of a limit up to which texts beyond it are compared: longer ones take seconds each.
 LONGEST_TEXT = 200_000
@@ -48,12 +42,12 @@ ODD_TEXTS = {
 }
 
 
-def check_tokens(model: "SentenceTransformer", tokenizers: Mapping[Task, Tokenizer]) -> None:
-    """Raises UnsupportedModel where `tokenizers` read a text otherwise than `model`; names the kind of text."""
+def check_tokens(original: Original, tokenizers: Mapping[Task, Tokenizer]) -> None:
+    """Raises UnsupportedModel where `tokenizers` read a text otherwise than `original`; names the kind of text."""
     for task, tokenizer in tokenizers.items():
-        for kind, text in _texts(model, tokenizer):
+        for kind, text in _texts(original, tokenizer):
             (ours,) = tokenizer.tokenize([text])
-            if list(ours.ids) != _model_ids(model, task, text):
+            if list(ours.ids) != original.token_ids(task, text):
                 raise UnsupportedModel(
                     f"the onnx engine does not support the model's tokenizer: for {kind}, as a {task}, its tokens are "
                     "not those that SentenceTransformer reads"
@@ -68,12 +62,12 @@ def text_of(tokenizer: Tokenizer, tokens: int) -> str:
     return once * whole + once[: starts[left] if starts else None]
 
 
-def _texts(model: "SentenceTransformer", tokenizer: Tokenizer) -> Iterator[tuple[str, str]]:
+def _texts(original: Original, tokenizer: Tokenizer) -> Iterator[tuple[str, str]]:
     """What to compare: odd texts, added tokens spelled out, and texts of about as many tokens as the model reads."""
     yield from ODD_TEXTS.items()
     yield from (("a plain sentence", text) for text in sentences()[0])
-    added: dict[int, Any] = model.tokenizer.added_tokens_decoder
-    for token in list(added.values())[: MOST_ADDED_TOKENS // 2] + list(added.values())[-MOST_ADDED_TOKENS // 2 :]:
+    added = list(original.checkpoint.backend_tokenizer.get_added_tokens_decoder().values())
+    for token in added[: MOST_ADDED_TOKENS // 2] + added[-MOST_ADDED_TOKENS // 2 :]:
         kind = "a special token that is spelled out" if token.special else "an added token"
         yield kind, f"a {token.content} b{token.content}c {token.content.upper()}{token.content}"
     limit = tokenizer.max_tokens
@@ -83,34 +77,3 @@ def _texts(model: "SentenceTransformer", tokenizer: Tokenizer) -> Iterator[tuple
     (prompt,) = tokenizer.tokenize([""])
     for tokens in range(max(0, limit - prompt.total - 2), max(0, limit - prompt.total + 3)):
         yield "a text of about as many tokens as the limit", text_of(tokenizer, tokens)
-
-
-class _Reached(Exception):
-    """Ends a call of the model before it computes: the features are all that is asked for."""
-
-    def __init__(self, features: dict[str, Any]) -> None:
-        super().__init__()
-        self.features = features
-
-
-def _stop(_model: Any, inputs: tuple[dict[str, Any]]) -> None:
-    raise _Reached(inputs[0])
-
-
-def _model_ids(model: "SentenceTransformer", task: Task, text: str) -> list[int]:
-    """The ids that reach the model's first module from encode_query or encode_document."""
-    hook = model.register_forward_pre_hook(_stop)
-    try:
-        (model.encode_query if task == "query" else model.encode_document)(text, show_progress_bar=False)
-    except _Reached as reached:
-        features = reached.features
-    finally:
-        hook.remove()
-    others = sorted(set(features) - FEATURES)
-    require(not others, f"a tokenizer that gives {', '.join(others)} beside the ids")
-    read = features["attention_mask"][0].bool()
-    require(bool(read.all()) or bool(read[0]), "padding before a text (padding_side, padding)")
-    if "token_type_ids" in features:
-        require(not features["token_type_ids"][0][read].any(), "a token type other than 0 (token_type_ids)")
-    ids: list[int] = features["input_ids"][0][read].long().tolist()
-    return ids
