@@ -1,19 +1,19 @@
 """Records what SentenceTransformer says of a model: `python -m embedding.model.prepare.record FOLDER NAME`.
 
 Needs torch, and is run by whoever changes the demo's model or the texts that `prepare` compares. It prepares the model
-once and keeps each answer, so that a recording has all that will be asked. recorded.py has the format.
+once, of its files alone, and keeps each answer. So a recording has all that will be asked, and the files are known to
+give what SentenceTransformer gives. recorded.py has the format.
 """
 
 import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tokenizers
 
 from embedding.atomic import whole_file
 from embedding.model.engine import Task
@@ -21,7 +21,7 @@ from embedding.model.errors import ModelUnavailable
 from embedding.model.fetch.content import content_digest
 from embedding.model.fetch.recordings import RECORDINGS
 from embedding.model.prepare import prepare, print_progress
-from embedding.model.prepare.checkpoint import Checkpoint, require
+from embedding.model.prepare.checkpoint import require
 from embedding.model.prepare.original import LoadedModel, Original, TaskText
 from embedding.model.prepare.recorded import key, read_tokenizer, read_weights
 
@@ -29,16 +29,15 @@ ANSWERED_BY = ("sentence-transformers", "transformers", "torch")
 
 
 class Recorder:
-    """An original that remembers what it was asked and what it answered."""
+    """The model in `folder`, as its files have it; remembers what it was asked and what SentenceTransformer said."""
 
-    def __init__(self, original: Original) -> None:
-        self._original = original
+    def __init__(self, folder: Path) -> None:
+        self._original = LoadedModel(folder)
         self._ids: dict[int, list[int]] = {}
         self._vectors: dict[int, np.ndarray] = {}
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        return self._original.checkpoint
+        loaded = self._original.checkpoint
+        require(not loaded.dense, "a recording of Dense layers")
+        self.checkpoint = replace(loaded, tensors=read_weights(folder), backend_tokenizer=read_tokenizer(folder))
 
     @property
     def tools(self) -> Mapping[str, str]:
@@ -65,14 +64,13 @@ class Recorder:
 
 def record(folder: Path, path: Path) -> None:
     """Writes `path` and its .npz. Raises ModelUnavailable where the model has more to it than a recording holds."""
-    original = Recorder(LoadedModel(folder))
-    _check(original.checkpoint, folder)
+    recorder = Recorder(folder)
     with tempfile.TemporaryDirectory() as temporary:
-        prepare(folder, Path(temporary) / "model", precision="float32", report=print_progress, original=original)
+        prepare(folder, Path(temporary) / "model", precision="float32", report=print_progress, original=recorder)
     with whole_file(path.with_suffix(".npz")) as file:
-        np.savez_compressed(file, allow_pickle=False, **original.arrays())
+        np.savez_compressed(file, allow_pickle=False, **recorder.arrays())
     with whole_file(path) as file:
-        file.write(json.dumps(_about(original, content_digest(folder)), indent=1).encode() + b"\n")
+        file.write(json.dumps(_about(recorder, content_digest(folder)), indent=1).encode() + b"\n")
 
 
 def _about(original: Original, content: str) -> dict[str, Any]:
@@ -89,24 +87,6 @@ def _about(original: Original, content: str) -> dict[str, Any]:
         "truncate_dim": checkpoint.truncate_dim,
         "tools": {tool: original.tools[tool] for tool in ANSWERED_BY},
     }
-
-
-def _check(checkpoint: Checkpoint, folder: Path) -> None:
-    """Raise UnsupportedModel unless the files alone give the weights and the tokenizer that were loaded."""
-    require(not checkpoint.dense, "a recording of Dense layers")
-    weights = read_weights(folder)
-    for name, tensor in checkpoint.tensors.items():
-        if name not in weights and tensor.dtype.kind == "i":
-            continue  # a buffer of places or types, which is not saved
-        same = name in weights and weights[name].dtype == tensor.dtype and np.array_equal(weights[name], tensor)
-        require(same, f"a recording of weights that are loaded otherwise than they are saved ({name})")
-    same = _rules(read_tokenizer(folder)) == _rules(checkpoint.backend_tokenizer)
-    require(same, "a recording of a tokenizer that is loaded otherwise than it is saved")
-
-
-def _rules(tokenizer: tokenizers.Tokenizer) -> Any:
-    """What a tokenizer does, apart from the limits that each caller sets."""
-    return {**json.loads(tokenizer.to_str()), "truncation": None, "padding": None}
 
 
 def main(folder: str, name: str) -> int:
