@@ -25,6 +25,10 @@ from tests.live import live
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 if not IS_WORKER:
     os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hf-home-")
+if IS_WORKER and hasattr(os, "sched_setaffinity"):
+    # A processor each, so that pools have one thread: more would wait by spinning, and take time from other workers.
+    processors = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {processors[int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")) % len(processors)]})
 OPTIONS = {*Settings.model_fields, *CorpusSettings.model_fields, "hf_endpoint", "hf_hub_offline"}
 
 

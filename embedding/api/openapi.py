@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from embedding.api.edge.schema import JsonBody, openapi_components
+from embedding.api.edge.schema import JsonBody, filled, openapi_components
 
 SCHEMES = {
     "HTTPBearer": {"type": "http", "scheme": "bearer"},
@@ -50,15 +50,15 @@ def documented(
 def add_components(app: FastAPI, bodies: list[JsonBody[Any]], known: Callable[[], Mapping[str, Any]]) -> None:
     """Let the document of `app` describe `bodies` and the two headers of the token.
 
-    `known` gives what stands for a name in capitals in the types of the bodies, as far as it is known by now.
+    `known` gives what stands for a name in capitals in the types and examples, as far as it is known by now.
     """
     made_by_fastapi = app.openapi
 
     def openapi() -> dict[str, Any]:
-        document = made_by_fastapi()
-        components = document.setdefault("components", {})
-        components["securitySchemes"] = SCHEMES
-        components.setdefault("schemas", {}).update(openapi_components(bodies, known()))
-        return document
+        document, now = made_by_fastapi(), known()
+        components = document.get("components", {})
+        schemas = {**components.get("schemas", {}), **openapi_components(bodies, now)}
+        components = {**components, "securitySchemes": SCHEMES, "schemas": schemas}
+        return {**document, "paths": filled(document["paths"], now), "components": components}
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -92,23 +92,26 @@ def openapi_components(bodies: list[JsonBody[Any]], known: Mapping[str, Any]) ->
     _, components = msgspec.json.schema_components(
         [body.kind for body in bodies], ref_template="#/components/schemas/{name}"
     )
-    return {name: _filled(schema, known) for name, schema in components.items()}
+    return {name: filled(schema, known) for name, schema in components.items()}
 
 
 MAX_TEXTS = "MAX_CLIENT_BATCH"
 DIMENSION = "DIMENSION"
 TASKS = "TASKS"
 MODELS = "MODELS"
-"""Stand in a type for what is not known before the app is made, or the model is loaded."""
-LATER = (MAX_TEXTS, DIMENSION, TASKS, MODELS)
+MODEL = "MODEL"
+MODEL_FOR_DOCUMENTS = "MODEL:document"
+"""Stand in a type or an example for what is not known before the app is made, or the model is loaded."""
+LATER = (MAX_TEXTS, DIMENSION, TASKS, MODELS, MODEL, MODEL_FOR_DOCUMENTS)
 
 
-def _filled(schema: Any, known: Mapping[str, Any]) -> Any:
+def filled(schema: Any, known: Mapping[str, Any]) -> Any:
+    """A part of an OpenAPI document with what is `known` in the place of its name, and without what is not."""
     if isinstance(schema, dict):
         told = {key: value for key, value in schema.items() if not _is_unknown(value, known)}
-        return {key: _filled(value, known) for key, value in told.items()}
+        return {key: filled(value, known) for key, value in told.items()}
     if isinstance(schema, list):
-        return [_filled(value, known) for value in schema]
+        return [filled(value, known) for value in schema]
     return known[schema] if isinstance(schema, str) and schema in LATER else schema
 
 

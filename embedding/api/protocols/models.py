@@ -7,7 +7,7 @@ from typing import Any
 from starlette.datastructures import State
 from starlette.requests import Request
 
-from embedding.api.edge.schema import DIMENSION, MAX_TEXTS, MODELS, TASKS
+from embedding.api.edge.schema import DIMENSION, MAX_TEXTS, MODEL, MODEL_FOR_DOCUMENTS, MODELS, TASKS
 from embedding.api.errors import Refused
 from embedding.model.prompts import find_prompt, task_names
 from embedding.settings import Settings
@@ -23,7 +23,8 @@ class UnknownModel(Refused):
 
     def __init__(self, served: str, field: str | None) -> None:
         super().__init__(
-            f"There is no such model here: '{served}' is served, also with a task behind it, as in '{served}:document'."
+            f"{'names' if field else 'The address names'} no such model: '{served}' is served here, also with a task "
+            f"behind it, as in '{served}:document'."
         )
         self.location = ("body", field) if field else ()
 
@@ -48,7 +49,9 @@ def known(state: State) -> Mapping[str, Any]:
     told: dict[str, Any] = {MAX_TEXTS: state.settings.max_client_batch}
     if state.service.ready:
         engine = state.service.loaded
+        name = _names(state)[0]
         told |= {DIMENSION: engine.info.dimension, TASKS: task_names(engine.prompts)}
+        told |= {MODEL: name, MODEL_FOR_DOCUMENTS: f"{name}:document"}
         if not _takes_any(state):
             told[MODELS] = _listed(state)
     return told

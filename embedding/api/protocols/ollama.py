@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from embedding.api.edge.schema import DIMENSION, MAX_TEXTS, MODELS, JsonBody
+from embedding.api.edge.schema import DIMENSION, MAX_TEXTS, MODEL, MODEL_FOR_DOCUMENTS, MODELS, JsonBody
 from embedding.api.errors import Problem, sentence
 from embedding.api.openapi import NAMED_MODEL_ERRORS, SECURED, documented
 from embedding.api.protocols import Protocol
@@ -30,8 +30,8 @@ Model = Annotated[
 ]
 Ignored = Annotated[Any, msgspec.Meta(description="has no effect")]
 
-EXAMPLES: list[Any] = [{"model": "embeddinggemma:document", "input": ["Galaxies form when gas cools."]}]
-OLD_EXAMPLES: list[Any] = [{"model": "embeddinggemma", "prompt": "What is machine learning?"}]
+EXAMPLES: list[Any] = [{"model": MODEL_FOR_DOCUMENTS, "input": ["Galaxies form when gas cools."]}]
+OLD_EXAMPLES: list[Any] = [{"model": MODEL, "prompt": "What is machine learning?"}]
 
 
 class OllamaEmbedRequest(msgspec.Struct, forbid_unknown_fields=True):

@@ -6,11 +6,11 @@ Reference: https://platform.openai.com/docs/api-reference/embeddings
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from embedding.api.edge.schema import MAX_TEXTS, MODELS, JsonBody
+from embedding.api.edge.schema import MAX_TEXTS, MODEL, MODELS, JsonBody
 from embedding.api.errors import InvalidInput, Problem, field_name, sentence
 from embedding.api.openapi import ERRORS, SECURED, UNAUTHORIZED, documented
 from embedding.api.protocols import Protocol
@@ -145,7 +145,9 @@ async def models(request: Request) -> dict[str, Any]:
 
 @router.head("/v1/models/{model:path}", include_in_schema=False)
 @router.get("/v1/models/{model:path}", responses=NOT_FOUND, openapi_extra=SECURED)
-async def model(request: Request, model: str) -> dict[str, Any]:
+async def model(
+    request: Request, model: Annotated[str, Path(openapi_examples={"1": {"value": MODEL}})]
+) -> dict[str, Any]:
     """The model under one of its names."""
     if not model:
         raise UnknownModel(served_name(request), None)
