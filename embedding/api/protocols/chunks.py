@@ -10,7 +10,7 @@ from starlette.requests import Request
 from embedding.api.edge.disconnect import while_connected
 from embedding.api.errors import InvalidInput
 from embedding.api.protocols.options import Names, Options, Plan
-from embedding.api.protocols.texts import Result, answered, check, place
+from embedding.api.protocols.texts import Result, answered, check, finish, place
 from embedding.model import ServedEngine
 from embedding.model.windows import LEAST_ROOM, Window
 from embedding.serving import Service
@@ -56,7 +56,7 @@ async def embed_chunks(
         ends = list(accumulate(map(len, cut)))
         work = service.embed_windows(windows, side, normalize=not asked.raw)
         embeddings = await answered(request, work, lambda index: place(texts, names, bisect_right(ends, index)))
-    return cut, Result(asked.finish(embeddings.vectors), embeddings, asked.ranges)
+    return cut, finish(request, asked, embeddings)
 
 
 def _sizes(chunking: Chunking, asked: Plan, engine: ServedEngine) -> tuple[int | None, int]:

@@ -8,25 +8,27 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from embedding.api.edge.disconnect import while_connected
 from embedding.api.edge.schema import MAX_TEXTS, JsonBody
 from embedding.api.errors import InvalidInput, Problem, Refused, sentence
 from embedding.api.openapi import ERRORS, documented
 from embedding.api.protocols import Protocol
 from embedding.api.protocols.encoding import json_numbers, json_response
-from embedding.api.protocols.options import Names, Options, Plan, plan
+from embedding.api.protocols.options import Names, Options, Plan
 from embedding.api.protocols.texts import (
     Dimensions,
     Result,
     Task,
     Text,
-    check_texts,
+    answered,
+    check,
+    check_count,
     embed,
     model_headers,
+    place,
     read_body,
     truncation_headers,
 )
-from embedding.model import TextError, TextTooLong, Unsupported
+from embedding.model import Unsupported
 from embedding.model.tokenizer import task_prompt
 from embedding.model.vectors import unit
 from embedding.serving import Service
@@ -238,7 +240,7 @@ async def embed_tokens(request: Request) -> Response:
         prompt=planned.prompt.words,
         keep_end=options.keep_end,
     )
-    vectors = await _for_texts(request, work, isinstance(body.inputs, str))
+    vectors = await _answered(request, work, body.inputs)
     return json_response([json_numbers(each) for each in vectors], model_headers(request))
 
 
@@ -252,7 +254,7 @@ async def tokenize(request: Request) -> Response:
     side, words = planned.prompt.side, planned.prompt.words
     before = task_prompt(service.loaded.prompts, side) if words is None else words
     work = service.tokens(texts, side, before, body.add_special_tokens is not False)
-    found = await _for_texts(request, work, isinstance(body.inputs, str))
+    found = await _answered(request, work, body.inputs)
     answer = [
         [
             {
@@ -278,10 +280,10 @@ async def decode(request: Request) -> Response:
     if several and len(several) < len(body.ids):
         raise InvalidInput(("ids",), "type", f"must be {DECODE.expects['ids']}")
     ids = several or [[each for each in body.ids if isinstance(each, int)]]
-    check_texts(["ids"] * len(ids), lambda _: ("ids",), request.app.state.settings.max_client_batch)
+    check_count(len(ids), ("ids",), request.app.state.settings.max_client_batch)
     service: Service = request.app.state.service
     try:
-        texts = await _for_texts(request, service.decode(ids, body.skip_special_tokens is not False), not several)
+        texts = await _answered(request, service.decode(ids, body.skip_special_tokens is not False), ids)
     except ValueError as error:
         raise InvalidInput(("ids",), "token_id", f"has an id that is no token's: {error}") from None
     return json_response(texts, model_headers(request))
@@ -324,19 +326,13 @@ def _options(body: EmbedRequest | EmbedAllRequest | SimilarityParameters, **more
 def _read(request: Request, inputs: str | Sequence[str], options: Options) -> tuple[Sequence[str], Plan]:
     """The texts, checked, and what is asked for."""
     _check_not_empty(inputs, "inputs")
-    texts = [inputs] if isinstance(inputs, str) else inputs
-    one = isinstance(inputs, str)
-    settings = request.app.state.settings
-    check_texts(texts, lambda index: ("inputs",) if one else ("inputs", index), settings.max_client_batch)
-    return texts, plan(options, NAMES, len(texts), request.app.state.service.loaded, settings)
+    return [inputs] if isinstance(inputs, str) else inputs, check(request, inputs, options, NAMES)
 
 
-async def _for_texts(request: Request, work: Coroutine[Any, Any, T], one: bool) -> T:
-    """What `work` gives, for a caller who is still there."""
+async def _answered(request: Request, work: Coroutine[Any, Any, T], inputs: str | Sequence[Any]) -> T:
+    """What `work` gives for these inputs."""
     try:
-        return await while_connected(request, work)
-    except (TextTooLong, TextError) as error:
-        raise InvalidInput(("inputs",) if one else ("inputs", error.index), "text_error", str(error)) from None
+        return await answered(request, work, lambda index: place(inputs, NAMES, index))
     except Unsupported as error:
         raise Impossible(f"{error}.") from None
 

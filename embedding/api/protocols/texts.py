@@ -25,6 +25,7 @@ from embedding.model.vectors import OutputPrecision, Vectors, round_to
 from embedding.serving import Embeddings, Service
 
 T = TypeVar("T", bound=msgspec.Struct)
+Answer = TypeVar("Answer")
 
 # What may be sent, for the OpenAPI document. It is checked here rather than by msgspec, which would match a pattern
 # against a million texts before it counts them.
@@ -95,6 +96,12 @@ async def embed(request: Request, texts: str | Sequence[str], options: Options, 
         keep_end=options.keep_end,
     )
     embeddings = await answered(request, work, lambda index: place(texts, names, index))
+    return finish(request, asked, embeddings)
+
+
+def finish(request: Request, asked: Plan, embeddings: Embeddings) -> Result:
+    """The embeddings as they are wanted; noted for the log."""
+    record_of(request).embeddings = embeddings
     return Result(asked.finish(embeddings.vectors), embeddings, asked.ranges)
 
 
@@ -111,18 +118,14 @@ def place(texts: str | Sequence[str], names: Names, index: int) -> Location:
     return (names.texts,) if isinstance(texts, str) else (names.texts, index)
 
 
-async def answered(
-    request: Request, work: Coroutine[Any, Any, Embeddings], named: Callable[[int], Location]
-) -> Embeddings:
+async def answered(request: Request, work: Coroutine[Any, Any, Answer], named: Callable[[int], Location]) -> Answer:
     """What `work` of the service gives, for a caller who is still there. Raises InvalidInput for a text's error."""
     try:
-        embeddings = await while_connected(request, work)
+        return await while_connected(request, work)
     except TextTooLong as error:
         raise InvalidInput(named(error.index), "text_too_long", str(error)) from None
     except TextError as error:
         raise InvalidInput(named(error.index), "text_error", str(error)) from None
-    record_of(request).embeddings = embeddings
-    return embeddings
 
 
 def check_texts(texts: Sequence[str], named: Callable[[int], Location], limit: int) -> None:
