@@ -88,7 +88,7 @@ def _embed(settings: Settings, input: list[str], output: Path, **flags: Any) -> 
     from embedding.corpus.command import embed
 
     try:
-        return embed(settings, corpus, input, output)
+        return embed(settings, corpus, input, output, sorted(corpus.model_fields_set - flags.keys()))
     except CorpusError as error:
         print(f"error: {error}", file=sys.stderr)
     return 1

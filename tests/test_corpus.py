@@ -225,7 +225,7 @@ def test_a_text_that_has_no_vector_is_listed(
 
     assert (summary.documents, summary.rejects) == (30, 1)
     (reject,) = rejects(tmp_path / "out")
-    assert (reject["row"], reject["id"]) == (30, 30)
+    assert (reject["row"], reject["id"], reject["line"]) == (30, 30, 31)
     assert reason in reject["reason"]
     np.testing.assert_allclose(matrix(table(tmp_path / "out")), corpus.vectors(texts[:-1]), atol=1e-6)
 

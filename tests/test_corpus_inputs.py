@@ -1,5 +1,6 @@
 """A table of files as people have them: each gives the right vector for every row, or one line that says what to do."""
 
+import base64
 import bz2
 import gzip
 import io
@@ -7,6 +8,7 @@ import json
 import lzma
 import os
 import sys
+import threading
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,10 +19,11 @@ import lance
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow.parquet.encryption as pe
 import pytest
 
 from embedding.corpus import CorpusError, Input, open_input
-from embedding.corpus.read.rows import Document
+from embedding.corpus.read.rows import Document, Reject
 from embedding.corpus.words import describe_input
 from embedding.settings import CorpusSettings
 from tests.corpora import Corpus, manifest, matrix, table
@@ -110,6 +113,30 @@ def with_an_output_in_it(path: Path) -> None:
 
 def times(unit: str, values: list[int | None], kind: Callable[[str], pa.DataType] = pa.timestamp) -> pa.Table:
     return pa.table({"id": pa.array(values, kind(unit)), "text": TEXTS[: len(values)]})
+
+
+def encrypted(path: Path) -> None:
+    class Kms(pe.KmsClient):  # type: ignore[misc]
+        def wrap_key(self, key_bytes: bytes, _name: str) -> bytes:
+            return base64.b64encode(key_bytes)
+
+        def unwrap_key(self, wrapped_key: bytes, _name: str) -> bytes:
+            return base64.b64decode(wrapped_key)
+
+    kms, asked = pe.KmsConnectionConfig(), pe.EncryptionConfiguration(footer_key="k", column_keys={"k": ["text"]})
+    keys = pe.CryptoFactory(lambda _: Kms()).file_encryption_properties(kms, asked)
+    pq.write_table(TABLE, path, encryption_properties=keys)
+
+
+def piped(path: Path) -> None:
+    """As a shell makes of <(command)."""
+    os.mkfifo(path)
+
+    def send() -> None:
+        for _ in range(2):  # it is looked at, and then embedded
+            path.write_text(JSONL)
+
+    threading.Thread(target=send, daemon=True).start()
 
 
 def zst(content: bytes) -> bytes:
@@ -226,6 +253,33 @@ SURPRISING = [
     Case("nested.parquet", pa.table({"meta": [{"body": "a"}]}), ["a"], options={"text_column": "meta.body"}),
     Case("blank.csv", "\n\nid,text\n1,a\n", ["a"], ["1"]),
     Case("excel.csv", "sep=;\r\nid;text\r\n1;a\r\n", ["a"], ["1"]),
+    Case("quoted.csv", '"sep=;"\r\nid;text\r\n1;a, b\r\n', ["a, b"], ["1"]),
+    Case("tabs.csv", "sep=\t\r\nid\ttext\r\n1\ta, b\r\n".encode("utf-16"), ["a, b"], ["1"]),
+    Case("null.csv", "id,text\n1,a\n\\N,b\n", ["a", "b"], ["1", None]),
+    Case("nulls.tsv", "title\ttext\nT\t\\N\n\\N\tb\n", ["T", "b"]),
+    Case("mac.txt", "a\rb\rc", ["a", "b", "c"], [0, 1, 2]),
+    Case("blank.txt", "\na\n \n\nb\n\n", ["a", "b"], [1, 4]),
+    Case("pretty.json", '{\n "text": "a"\n}\n{\r\n "text": "b"\n}\n', ["a", "b"]),
+    Case(
+        "wrapped.json",
+        '{\n"data": [\n{"text": "a"},\n{"text": "b"}\n]}',
+        error="'data' holds list.* jq -c '.data\\[\\]'",
+    ),
+    Case("comma.json", '[{"text": "a"},\n]', error="comma.json, line 2: not JSON"),
+    Case("uncut.json", '{\n"text": "a"', error="uncut.json, line 2: the object is not ended"),
+    Case("int.json", '{"_id": {"$numberInt": "7"}, "text": "a"}', ["a"], [7]),
+    Case("packed.jsonl", gzip.compress(JSONL.encode()), TEXTS),
+    Case("unpacked.jsonl.gz", JSONL, TEXTS),
+    Case("table.csv", parquet_bytes(TABLE), error="table.csv is .* Parquet: --input-format parquet"),
+    Case("table.csv", parquet_bytes(TABLE), TEXTS, options={"input_format": "parquet"}),
+    Case("pointer.parquet", "version https://git-lfs.github.com/spec/v1\noid x\n", error="pointer.parquet .*git lfs"),
+    Case("secret.parquet", encrypted, error="secret.parquet is encrypted"),
+    Case("pipe.jsonl", piped, TEXTS),
+    Case("loop", parts(**{"a.txt": "a", "b.txt": lambda path: path.symlink_to("b.txt")}), ["a"]),
+    Case("bare", parts(**{"part-00000": JSONL}), error="part-00000.* --input-format"),
+    Case(
+        "long.csv", lambda path: path.write_text("text,n\na,1\n" + "b" * 96_000_001), error="long.csv, line 3: longer"
+    ),
     Case("cut.json", '[{"text": "a"},\n{"text": ', error="cut.json, line 2: the array is not ended"),
     Case("cut.jsonl.gz", gzip.compress(JSONL.encode())[:-12], error="cut.jsonl.gz can't be read: it is damaged"),
     Case("title.jsonl", '{"title": "T"}\n{"title": "U", "text": " "}', ["T", "U"], [0, 1]),
@@ -266,6 +320,38 @@ def test_each_file_that_is_in_doubt_is_named_with_the_flag_that_settles_it(case:
 
     assert "\n" not in str(error.value)
     assert not (tmp_path / "vectors").exists()
+
+
+def test_where_all_rows_are_rejected_each_says_why(tmp_path: Path) -> None:
+    write(tmp_path, "a.csv", "id,text\nx,a,\ny,b,\n")
+
+    found = open_input(str(tmp_path / "a.csv"), tmp_path / "out", CorpusSettings.read())
+
+    assert [
+        (row.id, row.reason, row.line) for _, row in found.rows(found.survey.columns) if isinstance(row, Reject)
+    ] == [
+        ("x", "3 fields, not 2", 2),
+        ("y", "3 fields, not 2", 3),
+    ]
+
+
+def test_mongodb_s_values_are_kept_as_what_they_are(corpus: Corpus, tmp_path: Path) -> None:
+    row = '{"text": "a", "n": {"$numberLong": "5"}, "on": {"$date": "2020-01-01T00:00:00Z"}, "of": {"$oid": "5f"}}'
+    write(tmp_path, "a.json", row)
+
+    corpus.embed(tmp_path / "a.json", tmp_path / "out", keep="n,on,of")
+
+    kept = table(tmp_path / "out").select(["n", "on", "of"]).to_pylist()
+    assert kept == [{"n": 5, "on": "2020-01-01T00:00:00Z", "of": "5f"}]
+
+
+def test_blank_lines_of_a_text_are_said_and_are_no_rows(tmp_path: Path) -> None:
+    write(tmp_path, "a.txt", "a\n\nb\n\n\nc\n")
+
+    found = open_input(str(tmp_path / "a.txt"), tmp_path / "out", CorpusSettings.read())
+
+    assert (found.survey.rows, found.survey.rejects, found.survey.blank_lines) == (3, 0, 3)
+    assert "3 blank lines are no rows" in describe_input(found)
 
 
 def test_several_files_are_read_in_their_order_and_counted_one_by_one(corpus: Corpus, tmp_path: Path) -> None:

@@ -29,8 +29,13 @@ TOO_MANY_REJECTS = 3
 """The exit status where all was embedded that could be, and that is not enough."""
 
 
-def embed(settings: Settings, corpus: CorpusSettings, addresses: Sequence[str], output: Path) -> int:
+def embed(
+    settings: Settings, corpus: CorpusSettings, addresses: Sequence[str], output: Path, unasked: Sequence[str] = ()
+) -> int:
     """Embed the input at `addresses` into `output`; the exit status.
+
+    `unasked` are the options of `corpus` that come from environment variables. Many of those have names that other
+    programs use as well, so they are said.
 
     Raises SettingsError, ModelUnavailable and CorpusError.
     """
@@ -40,6 +45,8 @@ def embed(settings: Settings, corpus: CorpusSettings, addresses: Sequence[str], 
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of columns and files may be anything
     logging.raiseExceptions = False  # the log may go where nobody reads it any more, as behind `| head`
+    if unasked:
+        say(f"from environment variables: {', '.join(f'{name.upper()}={getattr(corpus, name)}' for name in unasked)}")
     check_destination(corpus, settings.hub_token)
     input = open_and_describe(addresses, output, corpus, settings.hub_token)
     name = "demo" if settings.demo else settings.model_id

@@ -11,12 +11,11 @@ from embedding.corpus.files import write_whole
 from embedding.corpus.read.columns import Columns
 from embedding.model import Engine
 from embedding.model.tokenizer import task_prompt
+from embedding.model.windows import LEAST_ROOM
 from embedding.settings import CorpusSettings, Settings, VectorFormat
 
 FORMAT = 2
 JOB = "job.json"
-# A window must have room for more than its prompt.
-LEAST_ROOM = 8
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TextIO
@@ -35,6 +36,50 @@ class Tally:
         self.characters += report.characters
 
 
+class Display:
+    """Says something now and then on `stream`: on a terminal in one line that is written anew."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._live = self._stream.isatty()
+        self._every = TERMINAL_SECONDS if self._live else LINE_SECONDS
+        self._said = time.monotonic()
+
+    def start(self) -> None:
+        """Wait from now on."""
+        self._said = time.monotonic()
+
+    def show(self, line: Callable[[], str]) -> None:
+        """Say `line`, if it is time to."""
+        now = time.monotonic()
+        if now - self._said < self._every:
+            return
+        self._said = now
+        if self._live:
+            columns = shutil.get_terminal_size().columns - 1
+            said = line()
+            if len(said) > columns:
+                said = said[WIDTH + 1 :].lstrip()  # without the bar
+            self._write(f"\r\033[K{said[:columns]}")
+        else:
+            self._write(f"{line()}\n")
+
+    def close(self) -> None:
+        """Leave the terminal's line."""
+        if self._live:
+            self._write("\r\033[K")
+
+    def _write(self, text: str) -> None:
+        with suppress(BrokenPipeError):  # nobody reads it any more, and the job goes on
+            self._stream.write(text)
+            self._stream.flush()
+
+
+def bar(done: float) -> str:
+    """A part of the whole, 0 to 1."""
+    return f"{'█' * int(done * WIDTH):░<{WIDTH}} {done:4.0%}"
+
+
 class Progress:
     """Counts what is done of one job, `now` and by an earlier run (`before`), and says so on `stream`.
 
@@ -43,10 +88,8 @@ class Progress:
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self._live = self._stream.isatty()
-        self._every = TERMINAL_SECONDS if self._live else LINE_SECONDS
-        self._start = self._said = time.monotonic()
+        self._display = Display(stream)
+        self._start = time.monotonic()
         self._partial: dict[int, Done] = {}
         self.now = Tally()
         self.before = Tally()
@@ -56,7 +99,8 @@ class Progress:
 
     def start(self) -> None:
         """Measure from now on: what came before, such as loading the model, is not the job's."""
-        self._start = self._said = time.monotonic()
+        self._start = time.monotonic()
+        self._display.start()
 
     @property
     def seconds(self) -> float:
@@ -77,15 +121,11 @@ class Progress:
 
     def show(self) -> None:
         """Say how far it is, if it is time to."""
-        now = time.monotonic()
-        if now - self._said >= self._every:
-            self._said = now
-            self._print(self.line(now - self._start))
+        self._display.show(lambda: self.line(self.seconds))
 
     def close(self) -> None:
         """Leave the terminal's line."""
-        if self._live:
-            self._write("\r\033[K")
+        self._display.close()
 
     def line(self, seconds: float) -> str:
         """What is said after `seconds`."""
@@ -99,21 +139,7 @@ class Progress:
         left = (total - before.characters - characters) / characters * seconds if characters else None
         rates = f"  {texts / seconds:,.1f} texts/s  {tokens / seconds:,.0f} tokens/s" if seconds else ""
         said = f"{texts:,.0f} texts  {tokens:,} tokens{rates}  {_time(left)} left"
-        return f"{'█' * int(done * WIDTH):░<{WIDTH}} {done:4.0%}  {said}"
-
-    def _print(self, line: str) -> None:
-        if not self._live:
-            self._write(f"{line}\n")
-            return
-        columns = shutil.get_terminal_size().columns - 1
-        if len(line) > columns:
-            line = line[WIDTH + 1 :].lstrip()  # without the bar
-        self._write(f"\r\033[K{line[:columns]}")
-
-    def _write(self, text: str) -> None:
-        with suppress(BrokenPipeError):  # nobody reads it any more, and the job goes on
-            self._stream.write(text)
-            self._stream.flush()
+        return f"{bar(done)}  {said}"
 
 
 def _time(seconds: float | None) -> str:

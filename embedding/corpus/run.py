@@ -5,7 +5,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
@@ -97,8 +97,10 @@ class _Run:
         self._there: dict[str, ShardReport] = {}
         self._names: list[str] = []
         self._with_rejects = set[int]()
+        self._lines: dict[int, int | None] = {}
         self._file_rows = [0] * len(input.source.files)
         self._file_rejects = [0] * len(input.source.files)
+        self._file_ends = [0] * len(input.source.files)
 
     def through(self, map: Map) -> Summary:
         with _writing(self._folder):
@@ -153,13 +155,21 @@ class _Run:
             self._progress.fraction = self._input.source.fraction
             if report := self._there.get(shard.name):
                 self._count(report, earlier=True)
+                self._note_lines(shard, report)
                 continue
             self._reopen()
             yield shard
 
+    def _note_lines(self, shard: Shard, report: ShardReport) -> None:
+        """The lines of a shard's rejects may be others than when it was made, though its rows are the same."""
+        note = read_note(self._folder / shard.name) if report.rejects else None
+        rejected = {reject.row for reject in note[1]} if note else ()
+        self._lines |= {document.row: document.line for document in shard.documents if document.row in rejected}
+
     def _documents(self) -> Iterator[Document]:
         for index, row in self._input.rows(self._job.columns):
             self._file_rows[index] += 1
+            self._file_ends[index] = row.row + 1
             if isinstance(row, Reject):
                 self._reject(index, row)
                 continue
@@ -186,11 +196,12 @@ class _Run:
         if missing := planned - there:
             raise CorpusError(f"{len(missing)} shards are not in {self._folder}. The same command makes them.")
         self._set_aside(there - planned)
-        ends = list(accumulate(self._file_rows))
+        ends = list(accumulate(self._file_ends, max))
         for name in self._names:
             note = read_note(self._folder / name) if first_row(name) in self._with_rejects else None
             for reject in note[1] if note else ():
-                self._reject(bisect_right(ends, reject.row), reject)
+                line = self._lines.get(reject.row, reject.line)
+                self._reject(bisect_right(ends, reject.row), replace(reject, line=line))
         self._rejects.write(self._output)
         summary = self._summary(len(there - planned))
         write_whole(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from embedding.corpus.input import Input, open_input
-from embedding.corpus.progress import Progress
+from embedding.corpus.progress import Display, Progress, bar
 from embedding.corpus.read.found import readable
 from embedding.corpus.read.record import in_words
 from embedding.corpus.read.rows import REJECTS
@@ -29,7 +29,17 @@ def open_and_describe(
     addresses: str | Sequence[str], output: Path, settings: CorpusSettings, token: str | None = None
 ) -> Input:
     """The input that `addresses` name, once it is printed what was found there. Raises CorpusError."""
-    input = open_input(addresses, output, settings, token)
+    display = Display()
+    try:
+        input = open_input(
+            addresses,
+            output,
+            settings,
+            token,
+            lambda done: display.show(lambda: f"{bar(done())}  looking at the input"),
+        )
+    finally:
+        display.close()
     say(describe_input(input))
     return input
 
@@ -46,6 +56,8 @@ def describe_input(input: Input) -> str:
     if found.columns.keep:
         lines.append(f"  kept: {', '.join(f'{name} ({type_})' for name, type_ in found.columns.keep)}")
     lines += [f"  {note}" for note in found.notes[:MOST_LISTED]]
+    if found.blank_lines:
+        lines.append(f"  {found.blank_lines:,} blank lines are no rows; each row has the number of its line, from 0")
     if found.missing_ids or found.duplicate_ids:
         lines.append(f"  {_id_faults(found.missing_ids, found.duplicate_ids)}")
     if found.rejects:

@@ -58,7 +58,9 @@ def embed_shard(engine: Engine, job: Job, shard: Shard, folder: Path, tick: Tick
         if not good
     }
     rejects = [
-        Reject(document.row, document.id, bad[document.row]) for document in shard.documents if document.row in bad
+        Reject(document.row, document.id, bad[document.row], document.line)
+        for document in shard.documents
+        if document.row in bad
     ]
     kept = [index for index, chunk in enumerate(chunks) if chunk.document.row not in bad]
     report = ShardReport(

@@ -1,5 +1,6 @@
 """Finds the files of an address beyond this machine."""
 
+import os
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
@@ -7,9 +8,13 @@ from urllib.parse import urlsplit
 
 from huggingface_hub import errors as hub
 
-from embedding.corpus.read.content import File, Reading
+from embedding.corpus.read.content import Copy, File, Reading
 from embedding.corpus.read.found import ARCHIVE, MAGIC, Found, take_members
 from embedding.corpus.read.remote import explained, file_system, shown
+
+TABLES = (".parquet", ".arrow", ".feather", ".ipc")
+"""Endings of files that are not read from their beginning to their end."""
+END = 1 << 12
 
 
 def find_remote(address: str, token: str | None, reading: Reading, found: Found) -> None:
@@ -23,9 +28,24 @@ def find_remote(address: str, token: str | None, reading: Reading, found: Found)
             if certain and str(inner) == below.name and name.startswith("hf://"):
                 inner = name
             if inner.lower().endswith(ARCHIVE):
-                take_members(system, each, inner, reading, found)
+                take_members(_seekable(system, each), each, inner, reading, found)
             elif not _hidden(inner) or certain:
-                found.add(File(system, each, inner, size, reading), each, certain=certain)
+                holder = _seekable(system, each) if inner.lower().endswith(TABLES) else system
+                found.add(File(holder, each, inner, size, reading), each, certain=certain)
+
+
+def _seekable(system: Any, path: str) -> Any:
+    """`system`, or where its server gives files from their beginnings only, a copy of this one."""
+    if "http" not in system.protocol:
+        return system
+    try:
+        with system.open(path, "rb", block_size=END) as content:
+            content.seek(-1, os.SEEK_END)
+            content.read(1)
+            return system
+    except ValueError:  # by which fsspec says so
+        with system.open(path, "rb", block_size=0) as content:
+            return Copy(content)
 
 
 def _listing(system: Any, path: str) -> Iterable[tuple[str, int, bool]]:

@@ -70,10 +70,15 @@ def _text(kinds: Mapping[str, Kinds], settings: CorpusSettings) -> str:
     if kinds[name] and not kinds[name] & EMBEDDABLE:
         holds = in_words(kinds[name])
         fields = [each for each in kinds if each.startswith(f"{name}.") and kinds[each] & EMBEDDABLE]
+        apart = (
+            f"Where each item of its list is a row of its own: jq -c '.{_short(name)}[]'."
+            if LIST in kinds[name]
+            else ""
+        )
         if fields:
             raise CorpusError(
                 f"the column '{name}' holds {holds}, not text. Name one of its fields: "
-                f"{' or '.join(f'--text-column {_short(field)}' for field in fields[:3])}."
+                f"{' or '.join(f'--text-column {_short(field)}' for field in fields[:3])}. {apart}".rstrip()
             )
         raise CorpusError(f"the column '{name}' holds {holds}, not text. {_choice(kinds)}")
     return name

@@ -5,6 +5,7 @@ import codecs
 import gzip
 import io
 import lzma
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,13 +18,24 @@ from zipfile import ZipFile
 from embedding.corpus.errors import CorpusError
 
 BUFFER = 1 << 20
-COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
+COMPRESSED = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst", b"BZh": ".bz2", b"\xfd7zXZ": ".xz"}
+COMPRESSIONS = tuple(COMPRESSED.values())
 MAX_CHARACTERS = 16_000_000
 # A character takes up to six in JSON.
 MAX_LINE = 6 * MAX_CHARACTERS
 TELL_EVERY = 64
 SAMPLE_BYTES = 1 << 16
 UTF8 = "utf-8"
+POINTER = b"version https://git-lfs."
+# How files begin that are no text, whatever they are called, and what to do about each.
+FOREIGN = {
+    b"PAR1\x15": "it is Parquet: --input-format parquet",
+    b"ARROW1\0": "it is Arrow: --input-format arrow",
+    b"PK\x03\x04": "it is a zip archive, to be named .zip, or an Excel workbook, to be saved as CSV",
+    b"%PDF-": "it is a PDF, and its text is to be taken out first",
+    b"SQLite format 3": "it is an SQLite database: export its table as CSV",
+    POINTER: "it is a pointer of Git LFS in the file's place: git lfs pull fetches that",
+}
 MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -99,7 +111,7 @@ class File:
             if self.member:
                 raw = stack.enter_context(stack.enter_context(ZipFile(raw)).open(self.member))
             self._tell = raw.tell
-            content = _decompressed(raw, self.compression)
+            content = _decompressed(stack.enter_context(io.BufferedReader(raw, BUFFER)))
             yield stack.enter_context(cast("BinaryIO", io.BufferedReader(content, BUFFER)))
 
     @contextmanager
@@ -107,6 +119,9 @@ class File:
         """Its content, in a temporary file where it can't be read in any order as it is."""
         if not (self.member or self.compression):
             with self.system.open(self.path, "rb") as raw:
+                if raw.read(len(POINTER)) == POINTER:
+                    self._refuse_foreign(POINTER)
+                raw.seek(0)
                 yield raw
             return
         with tempfile.TemporaryFile() as copy, self.open() as content:
@@ -115,7 +130,7 @@ class File:
             yield cast("BinaryIO", copy)
 
     @contextmanager
-    def open_text(self, newline: str = "\n") -> Iterator["Text"]:
+    def open_text(self, newline: str | None = "\n") -> Iterator["Text"]:
         """Its text. A byte that is not of its encoding becomes half of a surrogate pair, by which its row is told.
 
         Raises CorpusError where the encoding can't be told.
@@ -124,15 +139,37 @@ class File:
         self.foreign_line, self.beyond_ascii = None, False
         with self.open() as content:
             head = cast("io.BufferedReader", content).peek(SAMPLE_BYTES)[:SAMPLE_BYTES]
+            self._refuse_foreign(head)
             self.encoding = self.reading.encoding or _by_mark(head) or _refuse_nulls(self, head) or UTF8
             codec = "utf-8-sig" if codecs.lookup(self.encoding).name == UTF8 else self.encoding
             with io.TextIOWrapper(content, codec, errors="surrogateescape", newline=newline) as text:
                 yield Text(self, text)
 
+    def _refuse_foreign(self, head: bytes) -> None:
+        if said := next((words for start, words in FOREIGN.items() if head.startswith(start)), None):
+            raise CorpusError(f"{self.name} is not what its name says: {said}.")
+
     def follow(self) -> None:
         """Take note of how much has been read of the file, which is open."""
         if self._tell is not None:
             self.position = self._tell()
+
+
+class Copy:
+    """A temporary file in the place of a file system, until the process ends."""
+
+    def __init__(self, content: Any) -> None:
+        self._file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  # read until the process ends
+        shutil.copyfileobj(content, self._file, BUFFER)
+        self.size = self._file.tell()
+        self._file.flush()
+
+    def open(self, _path: str, _mode: str = "rb") -> BinaryIO:
+        self._file.seek(0)
+        return os.fdopen(os.dup(self._file.fileno()), "rb")
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class Text:
@@ -150,6 +187,7 @@ class Text:
     def readline(self) -> str | None:
         """A line with its end; None for one that is too long, and is passed over; empty at the end of the file."""
         line = self._seen(lambda: self._text.readline(MAX_LINE))
+        self.line += line.endswith("\r")
         if len(line) < MAX_LINE:
             return line
         while line and not line.endswith("\n"):
@@ -173,7 +211,7 @@ class Text:
             ) from None
         if not text.isascii():
             self._note_encoding(text)
-        self.line += text.count("\n") if "\n" in text else int(text.endswith("\r"))
+        self.line += text.count("\n")
         if self.line % TELL_EVERY == 0:
             self._file.follow()
         return text
@@ -239,8 +277,13 @@ def _refuse_nulls(file: File, head: bytes) -> str:
     raise CorpusError(f"{file.name}, line 1: bytes that are not UTF-8 text. It looks like {guess}: --encoding {guess}.")
 
 
-def _decompressed(raw: Any, compression: str) -> Any:
-    match compression:
+def compression_of(head: bytes) -> str:
+    """The ending for what begins so; names may lie, since some programs unpack what they fetch."""
+    return next((ending for start, ending in COMPRESSED.items() if head.startswith(start)), "")
+
+
+def _decompressed(raw: Any) -> Any:
+    match compression_of(raw.peek(8)):
         case ".gz":
             return gzip.open(raw)
         case ".bz2":

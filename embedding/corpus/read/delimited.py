@@ -22,6 +22,10 @@ HEAD_CHARACTERS = 1 << 18
 DOUBLE, NONE = "double", "none"
 # So many delimiters stand where a row would have them by no chance.
 UNLIKELY = 6
+# Excel's first line.
+EXCEL = re.compile(r"""("?)sep=(?P<delimiter>[^\r\n"])\1\s*""", re.IGNORECASE)
+# What MySQL and PostgreSQL write for nothing.
+NULL = "\\N"
 SHAPE = re.compile(r"\d+|[^\W\d_]+")
 
 
@@ -72,22 +76,22 @@ def records(file: File, names: Sequence[str]) -> Iterator[Record]:
             raise CorpusError(f"{file.name} has several columns '{twice[0]}'. Give them names of their own.")
         for line, fields in rows.records:
             fault = "" if len(fields) == len(header) else f"{_fields(len(fields))}, not {len(header)}"
-            yield Record(line, dict(zip(header, fields, strict=False)), fault)
+            values = (None if field == NULL else field for field in fields)
+            yield Record(line, dict(zip(header, values, strict=False)), fault)
 
 
 @contextmanager
 def _opened(file: File) -> Iterator[_Rows]:
     csv.field_size_limit(MAX_CHARACTERS)
     with file.open_text(newline="") as text:
-        head = _head(text)
+        head = _head(file, text)
         skipped = next((number for number, line in enumerate(head) if line.strip()), 0)
         given = _given(file)
-        told = head[skipped].strip().lower() if head else ""
-        if told.startswith("sep=") and len(told) == 5:  # as Excel writes it
-            given, skipped = given or told[-1], skipped + 1
+        if told := EXCEL.fullmatch(head[skipped]) if head else None:
+            given, skipped = given or told["delimiter"], skipped + 1
         head = head[skipped:]
         found = _dialect(file, head, given, skipped)
-        records = _records(file, found, chain(head, _rest(text)), skipped)
+        records = _records(file, found, chain(head, _whole_lines(file, text)), skipped)
         header: list[str] = []
         if (first := next(records, None)) is not None:
             header = first[1]
@@ -97,21 +101,24 @@ def _opened(file: File) -> Iterator[_Rows]:
         yield _Rows(header, found, records)
 
 
-def _head(text: Text) -> list[str]:
+def _head(file: File, text: Text) -> list[str]:
     """The first lines, to tell the dialect by."""
     lines: list[str] = []
     held = 0
-    for _, line in text.lines():
-        lines.append(line or "")
-        held += len(lines[-1])
+    for line in _whole_lines(file, text):
+        lines.append(line)
+        held += len(line)
         if len(lines) == HEAD_LINES or held > HEAD_CHARACTERS:
             break
     return lines
 
 
-def _rest(text: Text) -> Iterator[str]:
-    for _, line in text.lines():
-        yield "" if line is None else line
+def _whole_lines(file: File, text: Text) -> Iterator[str]:
+    """The lines. Raises CorpusError where one is too long for any row."""
+    for number, line in text.lines():
+        if line is None:
+            raise CorpusError(f"{file.name}, line {number}: longer than {MAX_CHARACTERS:,} characters.")
+        yield line
 
 
 def _given(file: File) -> str | None:

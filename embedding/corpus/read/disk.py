@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 
 from embedding.corpus.read.content import File, Reading
 from embedding.corpus.read.found import ARCHIVE, LANCE, MAGIC, Disk, Found, readable, take_members
+from embedding.corpus.read.pipe import piped
 from embedding.corpus.read.remote import explained
 
 # The two by which a folder is known to be an output of this command.
@@ -45,6 +46,10 @@ def _take_file(path: str, root: PurePath, reading: Reading, found: Found, *, cer
     if path.lower().endswith(ARCHIVE):
         take_members(Disk(), path, name, reading, found)
         return
+    if Path(path).is_fifo():  # such as a shell makes of <(zcat a.jsonl.gz)
+        with Path(path).open("rb") as stream:
+            found.files.append(piped(stream, path, reading))
+        return
     size = Path(path).stat().st_size
     found.add(File(Disk(), path, name, size, reading), os.path.realpath(path), certain=certain)
 
@@ -58,8 +63,8 @@ def _walk(folder: str, root: PurePath, found: Found) -> Iterator[str]:
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
             if entry.name.startswith((".", "_")):
                 continue
-            if not entry.is_dir():
-                if entry.is_file():
+            if not Path(entry.path).is_dir():  # and not entry's own, which fails for a link that leads to itself
+                if Path(entry.path).is_file():
                     yield entry.path
                 else:
                     found.skipped.append(f"{readable(str(PurePath(entry.path).relative_to(root)))} (leads nowhere)")

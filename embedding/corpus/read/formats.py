@@ -32,19 +32,13 @@ def _text_kinds(_file: File) -> dict[str, Kinds]:
 
 
 def _text_lines(file: File, _names: Sequence[str]) -> Iterator[Record]:
-    """A text a line. Blank lines count, so that a row's number is its line's, but for those at the end."""
-    with file.open_text() as text:
-        blank: list[int] = []
+    """A text a line, whichever way its lines end."""
+    with file.open_text(newline=None) as text:
         for number, line in text.lines():
-            if line is not None and (not line or line.isspace()):
-                blank.append(number)
-                continue
-            yield from (Record(before, {LINE: ""}) for before in blank)
-            blank.clear()
             if line is None:
                 yield Record(number, None, f"longer than {MAX_CHARACTERS:,} characters")
             else:
-                yield Record(number, {LINE: line.removesuffix("\n").removesuffix("\r")})
+                yield Record(number, {LINE: line.removesuffix("\n")}, is_blank=line.isspace())
 
 
 def _whole_text(file: File, _names: Sequence[str]) -> Iterator[Record]:

@@ -32,18 +32,28 @@ def kinds(file: File) -> dict[str, Kinds]:
             first = first or record
     if first and not seen:
         raise CorpusError(
-            f"{file.name}, line {first.line}: {first.fault}. None of the first {rows} rows is a JSON object a line, "
-            "and the file is no JSON array."
+            f"{file.name}, line {first.line}: {first.fault}. None of the first {rows} rows is a JSON object: they are "
+            "to be an object a line, or one array of objects."
         )
     return {name: frozenset(found) for name, found in seen.items()}
 
 
 def records(file: File, _names: Sequence[str]) -> Iterator[Record]:
-    """Every object. A line that is none is a row that can't be read; in an array, it ends the reading."""
+    """Every object. A line that is none is a row that can't be read; in an array, it ends the reading.
+
+    So it does where objects stand one after the other over several lines, as their first line tells.
+    """
     with file.open_text() as text:
-        while (first := text.read(1)).isspace():
+        while (head := text.read(1)).isspace():
             pass
-        yield from _array(file, text) if first == "[" else _lines(text, first)
+        if head == "[":
+            yield from _array(file, text)
+            return
+        while head == "{" or (head and head[-1] in " \t\r"):
+            if not (after := text.read(1)):
+                break
+            head += after
+        yield from _objects(file, text, head) if head.endswith("\n") else _lines(text, head)
 
 
 def _lines(text: Text, first: str) -> Iterator[Record]:
@@ -91,16 +101,25 @@ def _array(file: File, text: Text) -> Iterator[Record]:
         raise values.error("something stands behind the end of the array")
 
 
+def _objects(file: File, text: Text, head: str) -> Iterator[Record]:
+    """Values one after the other, of which `head` was read already. Raises CorpusError where one is not JSON."""
+    values = _Values(file, text, head)
+    while values.peek():
+        number = values.line
+        yield _row(number, values.next())
+
+
 class _Values:
     """JSON values one after the other, of a text that is read a chunk at a time. `line` is that of the place."""
 
-    def __init__(self, file: File, text: Text) -> None:
+    def __init__(self, file: File, text: Text, head: str = "") -> None:
         self._file = file
         self._text = text
         self._decode = json.JSONDecoder().raw_decode
-        self._buffer = ""
+        self._buffer = head
         self._place = 0
-        self.line = text.line + 1
+        self._unended = "the object is not ended" if head else "the array is not ended"
+        self.line = text.line + 1 - head.count("\n")
 
     def peek(self) -> str:
         """The next character that is no space; empty at the end."""
@@ -115,7 +134,7 @@ class _Values:
 
     def take(self, character: str) -> None:
         if self.peek() != character:
-            raise self.error("the array is not ended" if not self.peek() else "not JSON")
+            raise self.error(self._unended if not self.peek() else "not JSON")
         self._move(self._place + 1)
 
     def next(self) -> Any:
@@ -129,10 +148,15 @@ class _Values:
             except RecursionError:
                 raise self.error("nested too deeply") from None
             except json.JSONDecodeError as error:
+                at = error.pos - self._place
                 cut = error.pos + NEAR >= len(self._buffer) or error.msg.startswith("Unterminated string")
                 if not (cut and len(self._buffer) - self._place < MAX_LINE and self._more()):
-                    self._move(min(error.pos, len(self._buffer)))
-                    raise self.error("the array is not ended" if cut else "not JSON") from None
+                    too_long = len(self._buffer) - self._place >= MAX_LINE
+                    self._move(min(self._place + at, len(self._buffer)))
+                    if too_long:
+                        raise self.error(f"longer than {MAX_CHARACTERS:,} characters") from None
+                    unended = cut and not (self._place < len(self._buffer) and self._buffer[self._place] in "]}")
+                    raise self.error(self._unended if unended else "not JSON") from None
 
     def error(self, reason: str) -> CorpusError:
         return CorpusError(f"{self._file.name}, line {self.line}: {reason}.")

@@ -6,7 +6,7 @@ from collections.abc import Set
 from typing import Any
 
 from embedding.corpus.read.content import is_unicode
-from embedding.corpus.read.record import BOOLEAN, INTEGER, NUMBER, TEXT, TEXTS, UNTYPED, Kinds, kind, plain_id
+from embedding.corpus.read.record import BOOLEAN, INTEGER, NUMBER, TEXT, TEXTS, UNTYPED, Kinds, extended, kind, plain_id
 
 INT64, DOUBLE, BOOL, STRING, STRINGS = "int64", "double", "bool", "string", "list<string>"
 TIMES = ("date", "timestamp")
@@ -36,6 +36,8 @@ def seen_kind(value: Any, kinds: Kinds) -> str:
 
 def kept_value(value: Any, type_: str, name: str) -> Any:
     """`value` as a column of that type holds it, or None. Raises ValueError where it is of another type."""
+    if (inner := extended(value)) is not None:
+        value = inner
     if value is None or value != value or (value == "" and type_ != STRING):
         return None
     found = _typed(value, type_)

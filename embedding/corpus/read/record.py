@@ -20,7 +20,14 @@ UNTYPED = "untyped text"
 """As in CSV, where a number is text as well."""
 
 # One value in an object of MongoDB's extended JSON.
-EXTENDED = {"$oid": TEXT, "$uuid": TEXT, "$numberLong": INTEGER}
+EXTENDED = {
+    "$oid": TEXT,
+    "$uuid": TEXT,
+    "$date": TEXT,
+    "$numberDecimal": TEXT,
+    "$numberInt": INTEGER,
+    "$numberLong": INTEGER,
+}
 DEPTH = 3
 
 
@@ -30,6 +37,8 @@ class Record(NamedTuple):
     line: int | None
     values: Mapping[str, Any] | None
     fault: str = ""
+    is_blank: bool = False
+    """A blank line of a text: it has a number, so that a row's is that of its line, and is no row."""
 
 
 MISSING = object()
@@ -75,8 +84,22 @@ def kind(value: Any) -> str:
         case list():
             return TEXTS if all(isinstance(item, str) for item in value) else LIST
         case Mapping():
-            return EXTENDED.get(next(iter(value)), OBJECT) if len(value) == 1 else OBJECT
+            return OBJECT if extended(value) is None else EXTENDED[next(iter(value))]
     return type(value).__name__
+
+
+def extended(value: Any) -> int | str | None:
+    """The one value in an object of MongoDB's; None where it is no such object."""
+    if not isinstance(value, Mapping) or len(value) != 1:
+        return None
+    ((name, inner),) = value.items()
+    if name == "$date" and isinstance(inner, Mapping):
+        return str(number) if (number := extended(inner)) is not None else None
+    if name not in EXTENDED or not isinstance(inner, str):
+        return None
+    if EXTENDED[name] == TEXT:
+        return inner
+    return int(inner) if inner.lstrip("-").isdecimal() else None
 
 
 def add_kinds(seen: dict[str, set[str]], values: Mapping[str, Any], prefix: str = "", depth: int = DEPTH) -> None:
@@ -120,10 +143,8 @@ def plain_id(value: Any) -> int | str | None:
                 return value.decode()
             except UnicodeDecodeError:
                 return value.hex()
-        case {"$oid": str(inner)} | {"$uuid": str(inner)} if len(value) == 1:
+        case Mapping() if (inner := extended(value)) is not None:
             return plain_id(inner)
-        case {"$numberLong": str(inner)} if len(value) == 1 and inner.lstrip("-").isdecimal():
-            return plain_id(int(inner))
         case list() | Mapping():
             raise ValueError(f"the id is no text or number but a {kind(value)}")
     return str(value)

@@ -31,6 +31,8 @@ class Document:
     text: str
     kept: tuple[Any, ...] = ()
     """What stands in the columns that are carried into the output."""
+    line: int | None = None
+    """Where it begins, where its file has lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def check(row: int, record: Record, columns: Columns) -> Document | Reject:
         kept = tuple(kept_value(pick(record.values, name), type_, name) for name, type_ in columns.keep)
     except ValueError as error:
         return Reject(row, key, str(error), record.line)
-    return Document(row, key, title, text, kept)
+    return Document(row, key, title, text, kept, record.line)
 
 
 def _typed_id(key: int | str | None, columns: Columns) -> int | str | None:

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -15,10 +16,10 @@ from embedding.corpus.read.content import File, Reading
 from embedding.corpus.read.disk import find_local
 from embedding.corpus.read.formats import FORMATS, Format, check_format, format_of, known
 from embedding.corpus.read.found import Found, readable
+from embedding.corpus.read.pipe import piped
 from embedding.corpus.read.record import Record
 from embedding.corpus.read.remote import explained, shown
 from embedding.corpus.read.rows import Document, Reject, check
-from embedding.corpus.read.standard_input import standard_input
 from embedding.settings import CorpusSettings
 
 STANDARD_INPUT = "-"
@@ -43,21 +44,25 @@ class Source:
 
     def rows(self, columns: Columns, limit: int | None = None) -> Iterator[tuple[int, Document | Reject]]:
         """Every row up to `limit`, and the number of its file. Raises CorpusError where a file can't be read."""
-        for row, (index, record) in enumerate(self.records(columns.named, limit)):
+        for row, index, record in self.records(columns.named, limit):
             yield index, check(row, record, columns)
 
-    def records(self, names: Sequence[str], limit: int | None = None) -> Iterator[tuple[int, Record]]:
-        """The same, as the files have them: at least the columns that are named."""
+    def records(self, names: Sequence[str], limit: int | None = None) -> Iterator[tuple[int, int, Record]]:
+        """The same, as the files have them, at least the columns that are named: each after its row's number."""
         left = limit if limit is not None else sys.maxsize
+        numbers = count()
         for file in self.files:
             file.position = 0
         for index, file in enumerate(self.files):
             with self.explained(file):
                 for record in self.format.records(file, names):
+                    row = next(numbers)
+                    if record.is_blank:
+                        continue
                     if left == 0:
                         return
                     left -= 1
-                    yield index, record
+                    yield row, index, record
             file.position = file.size
 
     def explained(self, file: File) -> Any:
@@ -87,7 +92,7 @@ def find_source(
         if not address.strip():
             raise CorpusError("INPUT is empty. Name a file or a folder; the current folder is '.'.")
         if address == STANDARD_INPUT:
-            found.files.append(standard_input(reading))
+            found.files.append(piped(sys.stdin.buffer, "standard input", reading))
         elif "://" in address and not address.startswith("file://"):
             local = False
             find_remote(address, token, reading, found)
@@ -95,8 +100,10 @@ def find_source(
             find_local(_path(address), common, reading, found)
     shown_as = ", ".join(shown(address) if "://" in address else address for address in addresses)
     if not found.files:
-        others = f" It holds {_listed(found.skipped)}." if found.skipped else ""
-        raise CorpusError(f"there is no {shown_as}, or no file of a known kind in it: {known()}.{others}")
+        others = f" It holds {_listed(found.skipped)}. If that is data, name its format: --input-format."
+        raise CorpusError(
+            f"there is no {shown_as}, or no file of a known kind in it: {known()}.{others if found.skipped else ''}"
+        )
     key = _one_format(found, shown_as)
     return Source(_name(addresses), FORMATS[key], found.files, local, token, found.skipped)
 

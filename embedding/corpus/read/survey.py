@@ -1,7 +1,7 @@
 """A look at every file before anything is computed: what will be read, and what of it can't be."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -18,6 +18,9 @@ from embedding.corpus.read.source import Source
 from embedding.settings import CorpusSettings
 
 UNKNOWN: Kinds = frozenset({UNTYPED})
+TELL_EVERY = 256
+
+Tell = Callable[[Callable[[], float]], None]
 
 
 @dataclass
@@ -41,6 +44,7 @@ class Survey:
     complete: bool = True
     documents: int = 0
     characters: int = 0
+    last_row: int = -1
     missing_ids: int = 0
     duplicate_ids: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -57,9 +61,16 @@ class Survey:
     def rejects(self) -> int:
         return sum(file.rejects for file in self.files)
 
+    @property
+    def blank_lines(self) -> int:
+        """Those before or between the rows of text files: they are counted, and are no rows."""
+        return self.last_row + 1 - (self.rows or 0) if self.complete else 0
 
-def look(source: Source, settings: CorpusSettings) -> Survey:
+
+def look(source: Source, settings: CorpusSettings, tell: Tell) -> Survey:
     """Look at every file of `source`. Those on this machine are read to their ends, up to the limit of `settings`.
+
+    `tell` is given, now and then, what says how much was read, 0 to 1.
 
     Raises CorpusError where a file can't be read, or what is doubtful has to be told by an option.
     """
@@ -69,10 +80,10 @@ def look(source: Source, settings: CorpusSettings) -> Survey:
     notes = _missing(source, by_file, columns)
     found = _survey(source, columns, kinds, notes)
     if source.local:
-        late = _read(source, settings, found)
+        late = _read(source, settings, found, tell)
         if late and (after := _chosen(source, {**kinds, **late}, settings)) != columns:
             found = _survey(source, after, {**kinds, **late}, notes)
-            _read(source, settings, found)
+            _read(source, settings, found, tell)
         if found.rows == 0:
             raise CorpusError(f"there is no row in {source.name}.")
     else:
@@ -140,16 +151,20 @@ def _missing(source: Source, by_file: Sequence[Mapping[str, Kinds]], columns: Co
     return notes
 
 
-def _read(source: Source, settings: CorpusSettings, found: Survey) -> Mapping[str, Kinds]:
+def _read(source: Source, settings: CorpusSettings, found: Survey, tell: Tell) -> Mapping[str, Kinds]:
     """Read all rows, and count; the kinds of columns that were not known before.
 
     The types of ids and kept columns become what all rows have in common.
     """
     names = [name for name, _ in found.columns.keep]
     plain = replace(found.columns, integer_ids=None, keep=())
-    ids, kept, late = set[str](), {name: set[str]() for name in names}, dict[str, set[str]]()
+    ids, of_rejects = set[str](), set[str]()
+    kept, late = {name: set[str]() for name in names}, dict[str, set[str]]()
     with closing(IdCounter()) as counter:
-        for row, (index, record) in enumerate(source.records(found.columns.named, settings.limit)):
+        for row, index, record in source.records(found.columns.named, settings.limit):
+            found.last_row = row
+            if row % TELL_EVERY == 0:
+                tell(lambda: source.fraction)
             checked = check(row, record, plain)
             _count(found, index, checked)
             if isinstance(checked, Document):
@@ -157,6 +172,8 @@ def _read(source: Source, settings: CorpusSettings, found: Survey) -> Mapping[st
                 ids.add(type(checked.id).__name__)
                 for name in names:
                     kept[name].add(seen_kind(pick(record.values, name), found.kinds.get(name, UNKNOWN)))
+            else:
+                of_rejects.add(type(checked.id).__name__)
             _note_late(record, found.kinds, late)
         found.missing_ids, found.duplicate_ids = counter.missing, counter.duplicates()
     for file in source.files:
@@ -164,7 +181,7 @@ def _read(source: Source, settings: CorpusSettings, found: Survey) -> Mapping[st
             check_encoding(file)
     found.columns = replace(
         found.columns,
-        integer_ids="str" not in ids,
+        integer_ids="str" not in (ids or of_rejects),
         keep=tuple(
             (name, kept_type(found.kinds.get(name, UNKNOWN) if source.format.typed else kept[name] - {""}))
             for name in names
