@@ -12,6 +12,8 @@ import threading
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -126,17 +128,6 @@ def encrypted(path: Path) -> None:
     kms, asked = pe.KmsConnectionConfig(), pe.EncryptionConfiguration(footer_key="k", column_keys={"k": ["text"]})
     keys = pe.CryptoFactory(lambda _: Kms()).file_encryption_properties(kms, asked)
     pq.write_table(TABLE, path, encryption_properties=keys)
-
-
-def piped(path: Path) -> None:
-    """As a shell makes of <(command)."""
-    os.mkfifo(path)
-
-    def send() -> None:
-        for _ in range(2):  # it is looked at, and then embedded
-            path.write_text(JSONL)
-
-    threading.Thread(target=send, daemon=True).start()
 
 
 def zst(content: bytes) -> bytes:
@@ -274,7 +265,6 @@ SURPRISING = [
     Case("table.csv", parquet_bytes(TABLE), TEXTS, options={"input_format": "parquet"}),
     Case("pointer.parquet", "version https://git-lfs.github.com/spec/v1\noid x\n", error="pointer.parquet .*git lfs"),
     Case("secret.parquet", encrypted, error="secret.parquet is encrypted"),
-    Case("pipe.jsonl", piped, TEXTS),
     Case("loop", parts(**{"a.txt": "a", "b.txt": lambda path: path.symlink_to("b.txt")}), ["a"]),
     Case("bare", parts(**{"part-00000": JSONL}), error="part-00000.* --input-format"),
     Case(
@@ -404,6 +394,37 @@ def test_standard_input_is_read_in_any_format_that_tells_itself(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(CSV.encode())))
     with pytest.raises(CorpusError, match=r"format of standard input .* --input-format"):
         open_input("-", tmp_path / "out", CorpusSettings.read())
+
+
+def test_a_pipe_with_a_name_is_read_as_a_shell_gives_it_for_a_command(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "63")
+    command = threading.Thread(target=(tmp_path / "63").write_text, args=(JSONL,))
+    command.start()
+
+    found = open_input(str(tmp_path / "63"), tmp_path / "out", CorpusSettings.read())
+
+    command.join()
+    assert [row.text for _, row in found.rows(found.survey.columns) if isinstance(row, Document)] == TEXTS
+
+
+def test_a_server_that_gives_files_from_their_beginnings_only_gives_archives_and_tables(tmp_path: Path) -> None:
+    write(tmp_path, "a.zip", zipped(**{"in/a.csv": CSV}))
+    write(tmp_path, "a.parquet", TABLE)
+    handler = partial(Quiet, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name in ("a.zip", "a.parquet"):
+            address = f"http://127.0.0.1:{server.server_port}/{name}"
+            found = open_input(address, tmp_path / "out", CorpusSettings.read())
+            assert [row.text for _, row in found.rows(found.survey.columns) if isinstance(row, Document)] == TEXTS
+        server.shutdown()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Knows no ranges."""
+
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 def test_what_was_found_is_said_in_a_few_lines(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import lzma
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -156,10 +157,11 @@ class File:
 
 
 class Copy:
-    """A temporary file in the place of a file system, until the process ends."""
+    """A temporary file in the place of a file system."""
 
     def __init__(self, content: Any) -> None:
-        self._file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  # read until the process ends
+        self._file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  # closed with its last use
+        weakref.finalize(self, self._file.close)
         shutil.copyfileobj(content, self._file, BUFFER)
         self.size = self._file.tell()
         self._file.flush()
