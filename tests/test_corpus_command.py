@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from embedding.corpus import SHARDS, CorpusError, Progress, ShardReport
+from embedding.corpus.words import open_and_describe
 from embedding.corpus.worker import Done
 from embedding.corpus.write.destination import check_destination
 from embedding.corpus.write.lance_table import write_table
@@ -149,9 +150,11 @@ def test_a_dry_run_says_how_long_it_takes_and_writes_nothing(prepared_gemma: Pat
         write_jsonl(tmp_path / f"{name}.jsonl", [{"text": text} for text in made_texts(40)])
     both = [str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")]  # as a shell makes of an unquoted pattern
 
-    done = run("embed", *both, "--output", str(tmp_path / "out"), "--model", str(prepared_gemma), "--dry-run")
+    arguments = ["--output", str(tmp_path / "out"), "--model", str(prepared_gemma), "--dry-run"]
+    done = run("embed", *both, *arguments, ENCODING="utf-8", LIMIT="80")
 
     assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("from environment variables: ENCODING=utf-8, LIMIT=80\n")
     assert "2 JSONL file(s)" in done.stdout
     assert "80 rows" in done.stdout
     assert re.search(r"about [\d,.]+ texts/s, [\d,]+ tokens/s: it takes about \d+ seconds", done.stdout)
@@ -339,6 +342,19 @@ def test_progress_is_no_wider_than_the_terminal(columns: int, monkeypatch: pytes
     line = terminal.getvalue().removeprefix("\r\033[K")
     assert len(line) < columns
     assert "25%" in line
+
+
+def test_a_long_first_look_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("embedding.corpus.progress.LINE_SECONDS", 0)
+    source = write_jsonl(tmp_path / "a.jsonl", [{"text": "granite " * 1000}] * 1000)
+
+    open_and_describe(str(source), tmp_path / "out", CorpusSettings.read())
+
+    said = re.findall(r"(\d+)%  looking at the input", capsys.readouterr().err)
+    assert len(said) == 4
+    assert 0 == int(said[0]) < int(said[-1]) < 100
 
 
 class Terminal(io.StringIO):
