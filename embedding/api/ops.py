@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import PlainTextResponse, Response
 
 from embedding import __version__
+from embedding.api.edge.schema import DIMENSION
 from embedding.api.errors import Refused
 from embedding.api.openapi import SECURED, UNAUTHORIZED
 from embedding.api.protocols.models import served_name
@@ -71,7 +72,10 @@ async def status(request: Request) -> dict[str, Any]:
 @router.head("/info", include_in_schema=False)
 @router.get("/info", responses={**UNAUTHORIZED, **NOT_READY}, openapi_extra=SECURED)
 async def info(
-    request: Request, dimensions: Annotated[int | None, Query(ge=1, description="of the ranges; by default all")] = None
+    request: Request,
+    dimensions: Annotated[
+        int | None, Query(ge=1, description="of the ranges; by default all", json_schema_extra={"maximum": DIMENSION})
+    ] = None,
 ) -> dict[str, Any]:
     """The model, what computes its vectors and how near they are to the reference, and the limits of a request.
 

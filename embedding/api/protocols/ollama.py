@@ -14,7 +14,7 @@ from embedding.api.protocols import Protocol
 from embedding.api.protocols.encoding import json_numbers, json_response
 from embedding.api.protocols.models import listed_names, task_of
 from embedding.api.protocols.options import Names, Options
-from embedding.api.protocols.texts import Text, Truncate, answer_headers, embed, model_headers, read_body
+from embedding.api.protocols.texts import Text, Truncate, answer_headers, check, embed, model_headers, read_body
 from embedding.serving import Service
 
 NANOSECONDS = 1_000_000_000
@@ -99,10 +99,12 @@ async def embed_texts(request: Request) -> Response:
     """The vector of each text."""
     body = await read_body(request, BODY)
     task = task_of(request, body.model)
-    if not body.input:  # a client that only wants the model loaded
-        return json_response({"model": body.model, "embeddings": []}, model_headers(request))
     options = Options(task=task, dimensions=body.dimensions or None, truncate=body.truncate is not False)
-    result = await embed(request, body.input, options, Names(texts="input", task="model"))
+    names = Names(texts="input", task="model")
+    if not body.input:  # a client that only wants the model loaded
+        check(request.app.state.service, request.app.state.settings, [], options, names)
+        return json_response({"model": body.model, "embeddings": []}, model_headers(request))
+    result = await embed(request, body.input, options, names)
     answer = {
         "model": body.model,
         "embeddings": json_numbers(result.numbers()),
