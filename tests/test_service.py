@@ -1,6 +1,7 @@
 """Many callers, one engine."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -416,3 +417,26 @@ def test_a_service_that_closes_leaves_nobody_waiting() -> None:
         assert all(isinstance(answer, Draining) for answer in answers)
 
     asyncio.run(work())
+
+
+def test_a_query_waits_for_one_text_of_those_that_are_read_whole() -> None:
+    gate, ended = threading.Event(), []
+    engine = FakeEngine()
+
+    async def note(name: str, work: Awaitable[Any]) -> None:
+        await work
+        ended.append(name)
+
+    async def flood() -> None:
+        service = service_of(engine)
+        scheduler = service._open().scheduler
+        whole = [asyncio.create_task(note("whole", scheduler.run(gate.wait))) for _ in range(20)]
+        await asyncio.sleep(0)
+        query = asyncio.create_task(note("query", service.embed(["a query"], "query")))
+        await until(lambda: scheduler.tokens_under_way)
+        gate.set()
+        await asyncio.gather(query, *whole)
+
+    asyncio.run(flood())
+
+    assert ended.index("query") <= 2

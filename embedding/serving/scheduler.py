@@ -69,6 +69,7 @@ class Scheduler:
         self._parallel = calls
         self._observer = observer or Observer()
         self._threads = ThreadPoolExecutor(calls, thread_name_prefix="engine", initializer=yield_to_others)
+        self._one_aside = asyncio.Lock()
         self._again: list[list[Job]] = []  # from the last to the first
         self._calls: dict[asyncio.Future[Any], _Call] = {}
         self._failures = 0
@@ -80,8 +81,12 @@ class Scheduler:
         self._start_calls()
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What `work` gives, in one of the engine's threads, once one is free."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        """What `work` gives, in one of the engine's threads, once one is free; one such work at a time.
+
+        It goes past the queue, so more of it at once would go past all that waits there.
+        """
+        async with self._one_aside:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     @property
     def tokens_under_way(self) -> int:
