@@ -133,3 +133,12 @@ def test_late_chunks_of_a_model_that_does_not_pool_by_the_mean_are_refused(tmp_p
 
     with pytest.raises(Unsupported, match="late chunking"):
         engine.embed_spans(engine.tokenize([SHORT], "document")[0], [(1, 2)])
+
+
+def test_a_text_whose_characters_are_all_dropped_has_no_late_chunks(demo: httpx.Client) -> None:
+    answer = demo.post("/predict", json={"query": [SHORT, "\u200b\u0301"], "chunk": "late"})
+
+    assert answer.status_code == 422, answer.text
+    (problem,) = answer.json()["detail"]
+    assert problem["loc"] == ["body", "query", 1]
+    assert "no tokens" in problem["msg"]

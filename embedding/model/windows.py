@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedding.model.engine import Engine, ServedEngine, Task, TokenizedText
-from embedding.model.errors import TextTooLong
+from embedding.model.errors import NoTokens, TextTooLong
 from embedding.model.prompts import prefix
 
 LEAST_ROOM = 8
@@ -113,7 +113,8 @@ def read_whole(
 ) -> list[tuple[TokenizedText, Spans]]:
     """Each text as the model reads it whole, under the prompt of its windows, and the tokens of each window in that.
 
-    Raises TextTooLong for the first that the model can't read at once, and Unsupported.
+    Raises TextTooLong for the first that the model can't read at once, NoTokens where nothing is left of a text, and
+    Unsupported.
     """
     return [_read_whole(engine, *each) for each in zip(range(len(texts)), texts, cut, strict=True)]
 
@@ -125,6 +126,8 @@ def _read_whole(engine: ServedEngine, index: int, text: str, windows: Sequence[W
         raise TextTooLong(index, whole.total, whole.kept, whole.at_least)
     tokens = engine.tokens(text, task, prompt or "")
     own = [(token.start, place) for place, token in enumerate(tokens) if token.start is not None]
+    if not own:
+        raise NoTokens([index])
     starts, places = [start for start, _ in own], [place for _, place in own]
     spans = []
     for window in windows:
