@@ -17,7 +17,14 @@ from embedding.model.errors import NO_SPANS, UnknownPrecision, UnknownToken, Uns
 from embedding.model.fetch.content import content_digest, snapshot_commit
 from embedding.model.machine import available_cores
 from embedding.model.matryoshka import matryoshka_dimensions
-from embedding.model.reference import NO_LIMIT, fast_tokenizer, input_module, load_reference, tokenizer_settings
+from embedding.model.reference import (
+    NO_LIMIT,
+    fast_tokenizer,
+    input_module,
+    load_reference,
+    refuse_missing_weights,
+    tokenizer_settings,
+)
 from embedding.model.tokenizer import Tokenizer, task_prompt
 from embedding.settings import Precision
 
@@ -54,6 +61,7 @@ class TorchEngine:
                 else "float32"
             )
         self._model = load_reference(folder, device)
+        refuse_missing_weights(self._model, folder)
         if precision == "bfloat16":
             _compute_in_bfloat16(self._model)
         self._tokenizers: dict[Task, Tokenizer | _ModuleTokenizer] = {
