@@ -156,3 +156,29 @@ def test_late_chunks_of_a_model_that_does_not_pool_by_the_mean_are_refused(tmp_p
 
     with pytest.raises(Unsupported, match="late chunking"):
         engine.embed_spans(engine.tokenize([SHORT], "document")[0], [(1, 2)])
+
+
+def test_a_text_whose_characters_are_all_dropped_has_no_late_chunks(demo: httpx.Client) -> None:
+    answer = demo.post("/predict", json={"query": [SHORT, "\u200b\u0301"], "chunk": "late"})
+
+    assert answer.status_code == 422, answer.text
+    (problem,) = answer.json()["detail"]
+    assert problem["loc"] == ["body", "query", 1]
+    assert "no tokens" in problem["msg"]
+
+
+def test_late_chunks_of_a_model_that_leaves_its_prompt_out_have_all_their_tokens(
+    tmp_path: Path, tiny_gemma: Path
+) -> None:
+    from embedding.model.torch_engine import TorchEngine
+
+    model = SentenceTransformer(str(tiny_gemma), device="cpu")
+    model[1].include_prompt = False
+    model.save(str(tmp_path / "model"), create_model_card=False)
+    found = []
+    for folder in (tiny_gemma, tmp_path / "model"):
+        engine = TorchEngine(folder, "model", "float32")
+        (text,) = engine.tokenize([WHOLE], "document")
+        found.append(engine.embed_spans(text, [(9, 12), (10, text.kept), (text.kept - 2, text.kept - 1)]))
+
+    np.testing.assert_allclose(found[1], found[0], atol=1e-6)

@@ -1,7 +1,6 @@
 """Many callers, one engine."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -420,8 +419,9 @@ def test_a_service_that_closes_leaves_nobody_waiting() -> None:
 
 
 def test_a_query_waits_for_one_text_of_those_that_are_read_whole() -> None:
-    gate, ended = threading.Event(), []
+    ended: list[str] = []
     engine = FakeEngine()
+    engine.gate.clear()
 
     async def note(name: str, work: Awaitable[Any]) -> None:
         await work
@@ -429,12 +429,14 @@ def test_a_query_waits_for_one_text_of_those_that_are_read_whole() -> None:
 
     async def flood() -> None:
         service = service_of(engine)
-        scheduler = service._open().scheduler
-        whole = [asyncio.create_task(note("whole", scheduler.run(gate.wait))) for _ in range(20)]
-        await asyncio.sleep(0)
+        texts = [f"text {i} " + "word " * 30 for i in range(20)]
+        options: dict[str, Any] = {"truncate": True, "prompt": None, "keep_end": False}
+        works = [service.embed_tokens([text], "document", **options) for text in texts]
+        whole = [asyncio.create_task(note("whole", work)) for work in works]
+        await until(lambda: service.queue_requests == 19)
         query = asyncio.create_task(note("query", service.embed(["a query"], "query")))
-        await until(lambda: scheduler.tokens_under_way)
-        gate.set()
+        await until(lambda: service.queue_requests == 20)
+        engine.gate.set()
         await asyncio.gather(query, *whole)
 
     asyncio.run(flood())

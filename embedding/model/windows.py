@@ -10,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedding.model.engine import Engine, ServedEngine, Task, TokenizedText
-from embedding.model.errors import TextTooLong
+from embedding.model.errors import NoTokens, TextTooLong
 from embedding.model.prompts import prefix
 
 LEAST_ROOM = 8
 """Tokens that a window must have room for, beside its prompt."""
 # Characters tokenized at a time, so that a book takes no more memory than an article.
 BLOCK = 200_000
+
+Spans = list[tuple[int, int]]
+"""The first token of each, and the first behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,18 +128,25 @@ class Cutter:
 
 
 def read_whole(
-    engine: ServedEngine, text: str, windows: Sequence[Window]
-) -> tuple[TokenizedText, list[tuple[int, int]]]:
-    """The text of `windows` as the model reads it whole, under their prompt, and the tokens of each window in that.
+    engine: ServedEngine, texts: Sequence[str], cut: Sequence[Sequence[Window]]
+) -> list[tuple[TokenizedText, Spans]]:
+    """Each text as the model reads it whole, under the prompt of its windows, and the tokens of each window in that.
 
-    Raises TextTooLong where the model can't read it at once, and Unsupported.
+    Raises TextTooLong for the first that the model can't read at once, NoTokens where nothing is left of a text, and
+    Unsupported.
     """
+    return [_read_whole(engine, *each) for each in zip(range(len(texts)), texts, cut, strict=True)]
+
+
+def _read_whole(engine: ServedEngine, index: int, text: str, windows: Sequence[Window]) -> tuple[TokenizedText, Spans]:
     task, prompt = windows[0].tokens.task, windows[0].tokens.prompt
     (whole,) = engine.tokenize([text], task, prompt)
     if whole.truncated:
-        raise TextTooLong(0, whole.total, whole.kept, whole.at_least)
+        raise TextTooLong(index, whole.total, whole.kept, whole.at_least)
     tokens = engine.tokens(text, task, prompt or "")
     own = [(token.start, place) for place, token in enumerate(tokens) if token.start is not None]
+    if not own:
+        raise NoTokens([index])
     starts, places = [start for start, _ in own], [place for _, place in own]
     spans = []
     for window in windows:
