@@ -52,6 +52,11 @@ class FakeEngine:
         self.gate.wait()
         return self._respond(texts)
 
+    def embed_tokens(self, text: TokenizedText) -> Any:
+        self.calls.append([text.text])
+        self.gate.wait()
+        return np.repeat(self._respond([text.text]), text.kept, axis=0)
+
 
 def vectors_of(texts: list[str]) -> np.ndarray:
     return np.array([vector_of(text) for text in texts], np.float32)

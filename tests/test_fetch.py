@@ -230,6 +230,14 @@ def _lost_shard(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
+def test_an_index_that_was_left_beside_the_whole_weights_does_not_count(tiny_gemma: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_gemma, tmp_path / "model"))
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+    check(folder)
+
+
 def _unreadable(folder: Path) -> None:
     (folder / "model.safetensors").chmod(0)
 

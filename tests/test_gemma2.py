@@ -17,7 +17,7 @@ from embedding.model import load_engine
 from embedding.model.encoder import OnnxEncoder
 from embedding.model.errors import UnsupportedModel
 from embedding.model.fetch.manifest import read_manifest
-from embedding.model.fetch.text_part import text_part
+from embedding.model.fetch.text_part import placeholders, text_part
 from embedding.model.reference import load_reference
 from embedding.settings import Settings
 from tests.cli import ROOT, run
@@ -143,6 +143,12 @@ def test_a_text_that_spells_out_an_image_is_what_the_whole_model_makes_of_it(mul
 
     np.testing.assert_allclose(vector, expected / expected.norm(), atol=1e-6)
     assert whole.config.image_token_id in ids[0]
+
+
+def test_a_configuration_may_leave_out_what_is_the_default(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "embedding_gemma2", "text_config": {}}))
+
+    assert placeholders(tmp_path) == ([258_880, 258_884, 258_881], 0)
 
 
 def test_a_chat_template_that_only_joins_is_left_out_and_another_is_not(multimodal: Path, tmp_path: Path) -> None:

@@ -14,13 +14,13 @@ from sentence_transformers import SentenceTransformer
 
 from embedding.model.checked import CheckedEngine
 from embedding.model.engine import Engine, Task
-from embedding.model.errors import NotFinite, NoTokens, UnknownToken, UnsupportedModel
+from embedding.model.errors import ModelUnavailable, NotFinite, NoTokens, UnknownToken, UnsupportedModel
 from embedding.model.onnx_engine import OnnxEngine
 from embedding.model.prepare import fidelity, prepare
 from embedding.model.prepare.tokens import ODD_TEXTS
 from embedding.model.torch_engine import TorchEngine
 from embedding.settings import Precision
-from tests.zoo import KINDS, Kind, both, edit, prompts, sentence_config, weights, write_kind
+from tests.zoo import KINDS, Kind, both, edit, prompts, sentence_config, weights, without_weights, write_kind
 
 TASKS: tuple[Task, ...] = get_args(Task)
 LONG = "Kind of text; the token query truncation of a folder, a model. " * 8
@@ -162,6 +162,21 @@ def engines(kind: Kind, bases: Path, folder: Path) -> list[Engine]:
         CheckedEngine(engine)
         for engine in (TorchEngine(model, "model", "float32", threads=1), OnnxEngine(folder / "prepared", threads=1))
     ]
+
+
+LACKING = {
+    "bert": ("encoder.layer.1.output.dense.weight",),
+    "gemma": ("layers.1.mlp.up_proj.weight", "norm.weight"),
+}
+
+
+@pytest.mark.parametrize("base", LACKING)
+def test_a_model_whose_files_lack_weights_is_refused_by_their_names(base: str, bases: Path, tmp_path: Path) -> None:
+    folder = write_kind(Kind(base, without_weights(*LACKING[base])), bases, tmp_path / "model")
+
+    for load in (lambda: TorchEngine(folder, "model"), lambda: prepare(folder, tmp_path / "prepared")):
+        with pytest.raises(ModelUnavailable, match=f"lacks the weights {LACKING[base][0]}"):
+            load()
 
 
 WITHOUT_SPECIAL_TOKENS = Kind("bert", sentence_config(processing_kwargs={"text": {"add_special_tokens": False}}))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Normalize, Router, Transformer
 from sentence_transformers.sentence_transformer.modules import (
@@ -115,6 +116,16 @@ def weights(change: Callable[[Any], object]) -> Change:
         model.save_pretrained(folder)
 
     return write
+
+
+def without_weights(*names: str) -> Change:
+    """Takes tensors out of the encoder's file."""
+
+    def change(folder: Path) -> None:
+        path = folder / "model.safetensors"
+        save_file({name: value for name, value in load_file(path).items() if name not in names}, path, {"format": "pt"})
+
+    return change
 
 
 def tokenizer_json(**changes: Any) -> Change:
@@ -255,6 +266,7 @@ KINDS: dict[str, Kind] = {
     ),
     "causal attention": Kind("bert", edit("config.json", is_causal=True), refused="is_causal"),
     "a decoder": Kind("bert", edit("config.json", is_decoder=True), refused="is_decoder"),
+    "no weights for the pooler": Kind("bert", without_weights("pooler.dense.weight", "pooler.dense.bias")),
     "weights of a language model": Kind("bert", save_as_masked_language_model),
     "causal gemma": Kind(
         "gemma", edit("config.json", use_bidirectional_attention=False), refused="use_bidirectional_attention"

@@ -50,11 +50,9 @@ class OnnxEncoder:
         """The same, and the length (texts, 1) of each vector before the model normalised it; 1 where it does not."""
         self._check(batch)
         vectors = np.empty((len(batch), self.dimension), np.float32)
-        lengths = np.ones((len(batch), 1), np.float32)
-        wanted = ["vectors", "lengths"] if self.manifest.normalizes else ["vectors"]
+        lengths = np.empty((len(batch), 1), np.float32)
         for run in group_by_length([len(text) for text in batch]):
-            vectors[run], *told = self._run(self._session, self._table, [batch[i] for i in run], wanted)
-            lengths[run] = told[0] if told else 1
+            vectors[run], lengths[run] = self._vectors(self._inputs([batch[i] for i in run]))
         return vectors, lengths
 
     def embed_spans(self, text: Text, spans: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
@@ -66,37 +64,41 @@ class OnnxEncoder:
         weights = np.zeros((len(spans), len(text)), np.float32)
         for row, (begin, end) in zip(weights, spans, strict=True):
             row[begin:end] = 1 / (end - begin)
-        feed = graph_inputs(self._session, [text], self._table, self.manifest.pooling) | {"pooling_weights": weights}
-        wanted = ["vectors", "lengths"] if self.manifest.normalizes else ["vectors"]
-        vectors, *told = self._session.run(wanted, feed)
-        return vectors, told[0] if told else np.ones((len(spans), 1), np.float32)
+        return self._vectors(self._inputs([text]) | {"pooling_weights": weights})
 
     def embed_tokens(self, text: Text) -> np.ndarray:
         """The encoder's own vector of each token of a text, (tokens, hidden size) in float32. Raises as `embed`."""
         self._check([text])
-        (vectors,) = self._run(self._session, self._table, [text], ["tokens"])
+        vectors: np.ndarray = self._session.run(["tokens"], self._inputs([text]))[0]
         return vectors
 
     def _trial(self, precision: str) -> float:
         """The median seconds of a short query through one layer, measured for a fraction of a second."""
         session, table = _session(self.folder / f"{precision}.trial.onnx", self.threads), Table(self.folder, precision)
         text = np.random.default_rng(0).integers(0, table.vocabulary_size, TRIAL_TOKENS).tolist()
-        self._run(session, table, [text], ["vectors"])
+
+        def run() -> None:
+            session.run(["vectors"], graph_inputs(session, [text], table, self.manifest.pooling))
+
+        run()
         seconds: list[float] = []
         end = time.perf_counter() + TRIAL_SECONDS
         while not seconds or time.perf_counter() < end:
             start = time.perf_counter()
-            self._run(session, table, [text], ["vectors"])
+            run()
             seconds.append(time.perf_counter() - start)
         return median(seconds)
 
-    def _run(
-        self, session: ort.InferenceSession, table: Table, texts: Sequence[Text], wanted: Sequence[str]
-    ) -> list[np.ndarray]:
-        """The `wanted` outputs of the graph; prepare/build.py describes them."""
-        feed = graph_inputs(session, texts, table, self.manifest.pooling)
-        outputs: list[np.ndarray] = session.run(wanted, feed)
-        return outputs
+    def _inputs(self, texts: Sequence[Text]) -> dict[str, np.ndarray]:
+        return graph_inputs(self._session, texts, self._table, self.manifest.pooling)
+
+    def _vectors(self, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """The graph's vectors and lengths, as prepare/build.py describes them; without normalisation a length is 1."""
+        if self.manifest.normalizes:
+            vectors, lengths = self._session.run(["vectors", "lengths"], inputs)
+            return vectors, lengths
+        (vectors,) = self._session.run(["vectors"], inputs)
+        return vectors, np.ones((len(vectors), 1), np.float32)
 
     def _check(self, batch: Sequence[Text]) -> None:
         for i, text in enumerate(batch):

@@ -68,8 +68,3 @@ class TextTooLong(Exception):
     def __init__(self, index: int, tokens: int, limit: int, at_least: bool = False) -> None:
         super().__init__(f"has {'at least ' * at_least}{tokens} tokens, and the model reads at most {limit}")
         self.index = index
-        self._told = tokens, limit, at_least
-
-    def at(self, index: int) -> "TextTooLong":
-        """The same of the text at `index`."""
-        return TextTooLong(index, *self._told)

@@ -9,9 +9,11 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tokenizers
 
 from embedding.model.engine import Task
+from embedding.model.errors import ModelUnavailable
 from embedding.model.fetch.manifest import TokenizerSettings
 from embedding.model.fetch.text_part import TEXT, placeholders, text_part
 from embedding.model.tokenizer import Tokenizer, task_prompt
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 # Tokens that a family reads, by its card, where its files name more or none
 CONTEXT = {TEXT: 8192}
+# What transformers notes of a weight that it has read
+FROM_A_FILE = "_is_hf_initialized"
 # transformers' word for "no limit" is a number above this
 NO_LIMIT = 1e20
 
@@ -29,7 +33,8 @@ def load_reference(folder: Path, device: str = "cpu") -> "SentenceTransformer":
     """The model in float32, with its limits lowered to what its table of positions has room for.
 
     Beyond that table SentenceTransformer fails, on a GPU for good. Never runs the folder's code. Of a model that reads
-    images and sound too it is the part that reads text.
+    images and sound too it is the part that reads text. Weights that no file has are NaN: `refuse_missing_weights` says
+    whether they matter.
     """
     import torch
     from sentence_transformers import SentenceTransformer
@@ -45,7 +50,7 @@ def load_reference(folder: Path, device: str = "cpu") -> "SentenceTransformer":
     with text_part(folder) as part:
         model = SentenceTransformer(
             str(part),
-            device=device,
+            device="cpu",
             trust_remote_code=False,
             local_files_only=True,
             model_kwargs={"dtype": torch.float32, "use_safetensors": True},
@@ -53,9 +58,26 @@ def load_reference(folder: Path, device: str = "cpu") -> "SentenceTransformer":
     for module in model.modules():
         if isinstance(module, Transformer):
             _limit_to_positions(module)
+            _unmake_weights(module.model)
     if stands_for := placeholders(folder):
         _read_padding_for(model, *stands_for)
+    model.to(device)
     return model.float().eval()
+
+
+def refuse_missing_weights(model: "SentenceTransformer", folder: Path) -> None:
+    """Raise ModelUnavailable where a vector of the loaded model needs weights that are in none of its files.
+
+    What no text reaches, such as BERT's pooler, may be missing.
+    """
+    missing = sorted(name for name, weight in model[0].named_parameters() if weight.flatten()[:1].isnan().any())
+    if not missing:
+        return
+    vectors = [encode("a", show_progress_bar=False) for encode in (model.encode_query, model.encode_document)]
+    if not np.isfinite(vectors).all():
+        first, *others = (name.removeprefix("model.") for name in missing)
+        more = f" and {len(others)} more" if others else ""
+        raise ModelUnavailable(f"{folder} lacks the weights {first}{more}. Fetch the model, or save it, again.")
 
 
 def input_module(model: "SentenceTransformer", task: Task) -> Any:
@@ -113,6 +135,16 @@ def _task_length(module: Any, task: Task) -> int | None:
 
 def _truncates(truncation: Any) -> bool:
     return truncation not in (False, None, "do_not_truncate")
+
+
+def _unmake_weights(encoder: Any) -> None:
+    """Make NaN of the weights that transformers made up, at random, because no file has them."""
+    import torch
+
+    with torch.no_grad():
+        for weight in encoder.parameters():
+            if not getattr(weight, FROM_A_FILE, False):
+                weight.fill_(torch.nan)
 
 
 def _limit_to_positions(module: Any) -> None:

@@ -17,7 +17,14 @@ from embedding.model.errors import NO_SPANS, UnknownPrecision, UnknownToken, Uns
 from embedding.model.fetch.content import content_digest, snapshot_commit
 from embedding.model.machine import available_cores
 from embedding.model.matryoshka import matryoshka_dimensions
-from embedding.model.reference import NO_LIMIT, fast_tokenizer, input_module, load_reference, tokenizer_settings
+from embedding.model.reference import (
+    NO_LIMIT,
+    fast_tokenizer,
+    input_module,
+    load_reference,
+    refuse_missing_weights,
+    tokenizer_settings,
+)
 from embedding.model.tokenizer import Tokenizer, task_prompt
 from embedding.settings import Precision
 
@@ -54,6 +61,7 @@ class TorchEngine:
                 else "float32"
             )
         self._model = load_reference(folder, device)
+        refuse_missing_weights(self._model, folder)
         if precision == "bfloat16":
             _compute_in_bfloat16(self._model)
         self._tokenizers: dict[Task, Tokenizer | _ModuleTokenizer] = {
@@ -117,11 +125,15 @@ class TorchEngine:
             features = inputs[0]
             if features["token_embeddings"].shape[1] != text.kept:
                 raise Unsupported(NO_SPANS)
-            masks = features["attention_mask"].new_zeros((len(spans), text.kept))
-            for mask, (begin, end) in zip(masks, spans, strict=True):
-                mask[begin:end] = 1
-            tokens = features["token_embeddings"].expand(len(spans), -1, -1)
-            return ({**features, "token_embeddings": tokens, "attention_mask": masks},)
+            # Each span without the rest of the text: many masks over the whole text take gigabytes to pool.
+            longest = max(end - begin for begin, end in spans)
+            places = np.array([begin for begin, _ in spans])[:, None] + np.arange(longest)
+            inside = places < np.array([end for _, end in spans])[:, None]
+            tokens = features["token_embeddings"][0][places.clip(max=text.kept - 1)]
+            masks = features["attention_mask"].new_tensor(inside)
+            # No span has the prompt, which some models leave out.
+            others = {name: value for name, value in features.items() if name != "prompt_length"}
+            return ({**others, "token_embeddings": tokens, "attention_mask": masks},)
 
         def keep(_module: Any, _inputs: Any, features: dict[str, Any]) -> None:
             kept.append(features["sentence_embedding"].float().cpu().numpy())

@@ -1,5 +1,6 @@
 """Cuts a text that the model can't read whole into overlapping windows, on the boundaries of its tokens."""
 
+import math
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedding.model.engine import Engine, ServedEngine, Task, TokenizedText
-from embedding.model.errors import TextTooLong
+from embedding.model.errors import NoTokens, TextTooLong
 from embedding.model.prompts import prefix
 
 LEAST_ROOM = 8
 """Tokens that a window must have room for, beside its prompt."""
 # Characters tokenized at a time, so that a book takes no more memory than an article.
 BLOCK = 200_000
+
+Spans = list[tuple[int, int]]
+"""The first token of each, and the first behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +31,32 @@ class Window:
     tokens: TokenizedText
 
 
+class TooManyWindows(Exception):
+    """Texts come to more windows than were asked for."""
+
+
 class Cutter:
     """Makes windows of at most `size` tokens, prompt and special tokens included, with the tokenizer of `engine`.
 
-    Two windows share `overlap` tokens. Without a size no text is cut.
+    Two windows share `overlap` tokens. Without a size no text is cut. Where all texts together come to more than `most`
+    windows, `windows` raises TooManyWindows, before those are tokenized.
     """
 
     def __init__(
-        self, engine: Engine, size: int | None, overlap: int, task: Task = "document", prompt: str | None = None
+        self,
+        engine: Engine,
+        size: int | None,
+        overlap: int,
+        task: Task = "document",
+        prompt: str | None = None,
+        most: float = math.inf,
     ) -> None:
         self._engine = engine
         self._size = size
         self._overlap = overlap
         self._task: Task = task
         self._prompt = prompt
+        self._most = most
 
     def windows(self, titles: Sequence[str], texts: Sequence[str]) -> list[list[Window]]:
         """The windows of each text: one where it can be read whole."""
@@ -48,12 +64,16 @@ class Cutter:
         for index, title in enumerate(titles):
             alike[prefix(self._engine, self._task, self._prompt, title, self._size)[0]].append(index)
         windows: dict[int, list[Window]] = {}
+        room = self._most
         for before, mine in alike.items():
             heads = self._tokenize(before, [texts[index][: BLOCK + 1] for index in mine])
             for index, head in zip(mine, heads, strict=True):
                 text = texts[index]
                 whole = self._fits(head) and len(text) <= BLOCK
-                windows[index] = [Window(0, len(text), head)] if whole else self._cut(before, text)
+                windows[index] = [Window(0, len(text), head)] if whole else self._cut(before, text, room)
+                room -= len(windows[index])
+        if room < 0:
+            raise TooManyWindows
         return [windows[index] for index in range(len(texts))]
 
     def _fits(self, tokens: TokenizedText) -> bool:
@@ -62,7 +82,7 @@ class Cutter:
     def _tokenize(self, before: str, texts: Sequence[str]) -> list[TokenizedText]:
         return self._engine.tokenize(texts, self._task, before)
 
-    def _cut(self, before: str, text: str) -> list[Window]:
+    def _cut(self, before: str, text: str, room: float) -> list[Window]:
         if self._size is None:
             (tokens,) = self._tokenize(before, [text])
             return [Window(0, len(text), tokens)]
@@ -76,6 +96,8 @@ class Cutter:
             while True:
                 overlap = min(self._overlap, budget // 2)
                 spans = pieces.spans(place, budget, overlap)
+                if len(windows) + len(spans) > room:
+                    raise TooManyWindows
                 if end < len(text) and len(spans) > 1:
                     spans.pop()  # it may end before its tokens do: the next block begins with it
                 made, too_long = self._made(before, text, start, spans, pieces)
@@ -106,18 +128,25 @@ class Cutter:
 
 
 def read_whole(
-    engine: ServedEngine, text: str, windows: Sequence[Window]
-) -> tuple[TokenizedText, list[tuple[int, int]]]:
-    """The text of `windows` as the model reads it whole, under their prompt, and the tokens of each window in that.
+    engine: ServedEngine, texts: Sequence[str], cut: Sequence[Sequence[Window]]
+) -> list[tuple[TokenizedText, Spans]]:
+    """Each text as the model reads it whole, under the prompt of its windows, and the tokens of each window in that.
 
-    Raises TextTooLong where the model can't read it at once, and Unsupported.
+    Raises TextTooLong for the first that the model can't read at once, NoTokens where nothing is left of a text, and
+    Unsupported.
     """
+    return [_read_whole(engine, *each) for each in zip(range(len(texts)), texts, cut, strict=True)]
+
+
+def _read_whole(engine: ServedEngine, index: int, text: str, windows: Sequence[Window]) -> tuple[TokenizedText, Spans]:
     task, prompt = windows[0].tokens.task, windows[0].tokens.prompt
     (whole,) = engine.tokenize([text], task, prompt)
     if whole.truncated:
-        raise TextTooLong(0, whole.total, whole.kept, whole.at_least)
+        raise TextTooLong(index, whole.total, whole.kept, whole.at_least)
     tokens = engine.tokens(text, task, prompt or "")
     own = [(token.start, place) for place, token in enumerate(tokens) if token.start is not None]
+    if not own:
+        raise NoTokens([index])
     starts, places = [start for start, _ in own], [place for _, place in own]
     spans = []
     for window in windows:

@@ -2,10 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,6 +21,8 @@ from embedding.serving.observer import Observer, Timings
 from embedding.serving.queue import Job, Reading, Request
 from embedding.serving.scheduler import FINEST_TURN, Scheduler, Vectors
 from embedding.serving.tokenization import Tokenization
+
+T = TypeVar("T")
 
 PROBE = "Is the engine well?"
 MAX_TOKEN_VECTORS = 8192
@@ -71,15 +75,16 @@ class Pipeline:
         """The vectors of `texts`; see `Service.embed`."""
         keys = self._keys.of(texts, reading.task, reading.prompt, titles, reading.normalize, reading.keep_end)
         titled = zip(keys, texts, titles or [""] * len(texts), strict=True)
-        return await self._embed([Job(key, text, title) for key, text, title in titled], reading, truncate)
+        async with self._deadline():
+            return await self._embed([Job(key, text, title) for key, text, title in titled], reading, truncate)
 
     async def cut(
-        self, texts: Sequence[str], titles: Sequence[str], reading: Reading, size: int | None, overlap: int
+        self, texts: Sequence[str], titles: Sequence[str], reading: Reading, size: int | None, overlap: int, most: int
     ) -> list[list[Window]]:
         """The windows of each text; see `Service.cut`."""
-        cutter = Cutter(self._engine, size, overlap, reading.task, reading.prompt)
-        async with self._admitted(texts):
-            return await self._tokenization.run(partial(cutter.windows, titles or [""] * len(texts), texts))
+        cutter = Cutter(self._engine, size, overlap, reading.task, reading.prompt, most)
+        async with self._deadline():
+            return await self._in_thread(texts, partial(cutter.windows, titles or [""] * len(texts), texts))
 
     async def embed_windows(self, windows: Sequence[Window], reading: Reading) -> Embeddings:
         """The vectors of windows, each read for itself; see `Service.embed_windows`."""
@@ -88,34 +93,35 @@ class Pipeline:
             tokens = replace(window.tokens, normalize=reading.normalize)
             (key,) = self._keys.of([tokens.text], tokens.task, tokens.prompt, normalize=reading.normalize)
             jobs.append(Job(key, "", tokens=tokens))
-        return await self._embed(jobs, reading, truncate=True)
+        async with self._deadline():
+            return await self._embed(jobs, reading, truncate=True)
 
     async def embed_windows_late(
         self, texts: Sequence[str], cut: Sequence[Sequence[Window]], reading: Reading
     ) -> Embeddings:
         """The vectors of each text's windows, the text read whole; see `Service.embed_windows_late`."""
         start = time.perf_counter()
-        vectors, read, engine_seconds = [], [], 0.0
-        async with self._admitted(texts):
-            for index, (text, windows) in enumerate(zip(texts, cut, strict=True)):
-                try:
-                    whole, spans = await self._tokenization.run(partial(read_whole, self._engine, text, windows))
-                    whole = replace(whole, normalize=reading.normalize)
-                    began = time.perf_counter()
-                    vectors.append(await self.scheduler.run(partial(self._engine.embed_spans, whole, spans)))
-                    engine_seconds += time.perf_counter() - began
-                    read.append(whole)
-                except TextTooLong as error:
-                    raise error.at(index) from None
-                except TextError as error:
-                    raise _at(error, index) from None
-        total = time.perf_counter() - start
-        timings = Timings(0.0, max(0.0, total - engine_seconds), engine_seconds, total)
-        self._observer.finished(timings, len(texts), sum(tokens.kept for tokens in read), 0)
-        return Embeddings(np.concatenate(vectors), read, timings, 0)
+        async with self._deadline():
+            read = await self._in_thread(texts, partial(read_whole, self._engine, texts, cut))
+            jobs = [
+                _apart(replace(whole, normalize=reading.normalize), partial(self._engine.embed_spans, spans=spans))
+                for whole, spans in read
+            ]
+            done, timings, cached = await self._vectors(jobs, reading, True, time.perf_counter() - start)
+        return Embeddings(np.concatenate([each.vector for each in done]), [e.tokens for e in done], timings, cached)
 
     async def _embed(self, jobs: Sequence[Job], reading: Reading, truncate: bool) -> Embeddings:
-        """The vectors of new jobs, in their order."""
+        """The vectors of new jobs, one each, in their order."""
+        done, timings, cached = await self._vectors(jobs, reading, truncate)
+        return Embeddings(np.stack([each.vector for each in done]), [each.tokens for each in done], timings, cached)
+
+    async def _vectors(
+        self, jobs: Sequence[Job], reading: Reading, truncate: bool, before: float = 0.0
+    ) -> tuple[list[Embedded], Timings, int]:
+        """What becomes of new jobs, in their order, and how many of them the cache had.
+
+        `before`: seconds that the request has taken so far, to tokenize its texts.
+        """
         start = time.perf_counter()
         keys = [job.key for job in jobs]
         done = {key: entry for key in keys if (entry := self.cache.get(key))}
@@ -127,14 +133,12 @@ class Pipeline:
             timings = await self._compute(missing, keys, done, reading, truncate)
         elif not truncate:
             _refuse_cut(keys, {key: entry.tokens for key, entry in done.items()})
-        timings = replace(timings, total=time.perf_counter() - start)
-        embeddings = Embeddings(
-            np.stack([done[key].vector for key in keys]), [done[key].tokens for key in keys], timings, hits
-        )
-        self._observer.finished(
-            timings, len(jobs), sum(tokens.kept for tokens in embeddings.tokens), embeddings.truncated
-        )
-        return embeddings
+        total = before + time.perf_counter() - start
+        timings = replace(timings, tokenization=before + timings.tokenization, total=total)
+        embedded = [done[key] for key in keys]
+        kept, truncated = sum(each.tokens.kept for each in embedded), sum(each.tokens.truncated for each in embedded)
+        self._observer.finished(timings, len(jobs), kept, truncated)
+        return embedded, timings, hits
 
     async def tokens(self, texts: Sequence[str], reading: Reading, special: bool) -> list[list[Token]]:
         """The tokens of each text; see `Service.tokens`."""
@@ -143,8 +147,8 @@ class Pipeline:
         def read() -> list[list[Token]]:
             return [self._engine.tokens(text, reading.task, prompt, special) for text in texts]
 
-        async with self._admitted(texts):
-            return await self._tokenization.run(read)
+        async with self._deadline():
+            return await self._in_thread(texts, read)
 
     async def decode(self, ids: Sequence[Sequence[int]], skip_special: bool) -> list[str]:
         """The text of each list of ids; see `Service.decode`."""
@@ -152,40 +156,47 @@ class Pipeline:
         def write() -> list[str]:
             return [self._engine.decode(some, skip_special) for some in ids]
 
-        async with self._admitted(()):
-            return await self._tokenization.run(write)
+        async with self._deadline():
+            return await self._in_thread((), write)
 
     async def embed_tokens(self, texts: Sequence[str], reading: Reading, truncate: bool) -> list[Vectors]:
         """The vectors of each text's tokens; see `Service.embed_tokens`."""
-        async with self._admitted(texts):
-            read = await self._tokenization.run(partial(self._tokenization.read, texts, reading))
+        start = time.perf_counter()
+        async with self._deadline():
+            read = await self._in_thread(texts, partial(self._tokenization.read, texts, reading))
             for index, result in enumerate(read):
                 if isinstance(result, Exception):
                     raise _at(result, index)
-                if result.truncated and not truncate:
-                    raise TextTooLong(index, result.total, result.kept, result.at_least)
-            tokens = [result for result in read if isinstance(result, TokenizedText)]
-            if (total := sum(text.kept for text in tokens)) > MAX_TOKEN_VECTORS:
+            jobs = [_apart(text, self._engine.embed_tokens) for text in read if isinstance(text, TokenizedText)]
+            if (total := sum(job.size for job in jobs)) > MAX_TOKEN_VECTORS:
                 few = f"vectors of at most {MAX_TOKEN_VECTORS} tokens are given at once"
                 raise TooLarge(f"has {total} tokens, and {few}: send fewer texts")
-            vectors = []
-            for index, text in enumerate(tokens):
-                try:
-                    vectors.append(await self.scheduler.run(partial(self._engine.embed_tokens, text)))
-                except TextError as error:
-                    raise _at(error, index) from None
-            return vectors
+            done, _, _ = await self._vectors(jobs, reading, truncate, time.perf_counter() - start)
+        return [each.vector for each in done]
 
-    @asynccontextmanager
-    async def _admitted(self, texts: Sequence[str]) -> AsyncIterator[None]:
-        """Room for a request that asks for something else than the vectors of `texts`, and its deadline."""
+    async def _in_thread(self, texts: Sequence[str], work: Callable[[], T]) -> T:
+        """What `work` gives, in the thread of long texts.
+
+        The room of `texts` is free once the work has ended, also where its caller has left before.
+        """
         size = self.admission.enter(texts, [0] * len(texts))
-        try:
-            async with self._deadline():
-                yield
-        finally:
+        submitted = self._tokenization.submit(work)
+        running = asyncio.wrap_future(submitted)
+
+        def ended(work: asyncio.Future[T]) -> None:
             self.admission.tokenized(size)
             self.admission.leave()
+            if not work.cancelled():
+                work.exception()  # where the caller has left, nobody else asks for it
+
+        running.add_done_callback(ended)
+        try:
+            await asyncio.wait([running])
+        finally:
+            submitted.cancel()  # if it has not begun
+        if running.cancelled():
+            raise Draining("the service is stopping")
+        return running.result()
 
     @asynccontextmanager
     async def _deadline(self) -> AsyncIterator[None]:
@@ -224,17 +235,16 @@ class Pipeline:
         self._jobs |= new
         request = Request([self._jobs[key] for key in missing], asyncio.get_running_loop().create_future())
         try:
-            async with self._deadline():
-                await self._tokenize(list(new.values()), request, size, reading)
-                tokenized = time.perf_counter()
-                _raise_error(request, keys)
-                if not truncate:
-                    known = {key: entry.tokens for key, entry in done.items()}
-                    _refuse_cut(keys, known | {job.key: job.tokens for job in request.jobs if job.tokens})
-                self.admission.check(sum(job.size for job in new.values()))
-                self.scheduler.submit(request)
-                await request.done
-                _raise_error(request, keys)
+            await self._tokenize(list(new.values()), request, size, reading)
+            tokenized = time.perf_counter()
+            _raise_error(request, keys)
+            if not truncate:
+                known = {key: entry.tokens for key, entry in done.items()}
+                _refuse_cut(keys, known | {job.key: job.tokens for job in request.jobs if job.tokens})
+            self.admission.check(sum(job.size for job in new.values()))
+            self.scheduler.submit(request)
+            await request.done
+            _raise_error(request, keys)
         finally:
             self._leave(request)
         for job in request.jobs:
@@ -260,7 +270,7 @@ class Pipeline:
         """A job has its vector or its error, or nobody wants it any more."""
         if self._jobs.get(job.key) is job:
             del self._jobs[job.key]
-        if job.vector is not None and job.tokens is not None:
+        if job.vector is not None and job.tokens is not None and job.read is None:
             job.vector.setflags(write=False)
             self.cache.put(job.key, job.vector, job.tokens)
         for request in job.requests:
@@ -278,6 +288,11 @@ class Pipeline:
             asyncio.gather(*works, return_exceptions=True).add_done_callback(lambda _: self.admission.leave())
         else:
             self.admission.leave()
+
+
+def _apart(tokens: TokenizedText, read: Callable[[TokenizedText], Vectors]) -> Job:
+    """A job for which the engine has a call of its own; none other shares its vectors."""
+    return Job(uuid.uuid4().bytes, "", tokens=tokens, read=read)
 
 
 def _refuse_cut(keys: Sequence[bytes], tokens: Mapping[bytes, TokenizedText]) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from bisect import bisect_right, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,8 @@ class Job:
     text: str
     title: str = ""
     """For the prompt of a document."""
+    read: Callable[[TokenizedText], Vector] | None = None
+    """What gives its vectors, a row each, in a call of its own. None: the engine's `embed`, with others, gives one."""
     requests: list["Request"] = field(default_factory=list)
     tokens: TokenizedText | None = None
     vector: Vector | None = None

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from itertools import takewhile
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedding.model import NotFinite, TextError, TokenizedText
+from embedding.model import NotFinite, TextError, TokenizedText, Unsupported
 from embedding.model.machine import yield_to_others
 from embedding.serving.errors import EngineFailed, TextFailed
 from embedding.serving.observer import EngineError, Observer
@@ -22,7 +23,6 @@ from embedding.telemetry.logs import raised_at
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
 Vectors = NDArray[np.float32]
 Embed = Callable[[Sequence[TokenizedText]], Vectors]
 
@@ -37,7 +37,7 @@ class BadResult(Exception):
 
 
 class Scheduler:
-    """Runs `embed` on batches from its queue, `calls` at a time, in threads of their own.
+    """Runs `embed` on batches from its queue, `calls` at a time, in threads of their own; or what a job has instead.
 
     A batch that fails is halved until the guilty text stands alone. Then `probe`, a text that should always work,
     tells whether it is the text or the engine. `finished` is told of each job with its vector or its error. Belongs
@@ -79,10 +79,6 @@ class Scheduler:
         self.queue.add(request)
         self._start_calls()
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """What `work` gives, in one of the engine's threads, once one is free."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
     @property
     def tokens_under_way(self) -> int:
         return sum(call.tokens for call in self._calls.values())
@@ -109,13 +105,20 @@ class Scheduler:
             if not batch:
                 return
             tokens = sum(job.size for job in batch)
-            texts = [job.tokens for job in batch if job.tokens]
-            call = self._begin(texts, _Call(tokens, _is_long(batch, turn)), partial(self._settle, batch, tokens))
+            about = _Call(tokens, _is_long(batch, turn))
+            call = self._begin(self._attempt(batch), about, partial(self._settle, batch, tokens))
             for job in batch:
                 job.work = call
 
+    def _attempt(self, batch: list[Job]) -> Callable[[], "_Outcome"]:
+        """The call of the engine that gives the vectors of a batch."""
+        texts = [job.tokens for job in batch if job.tokens]
+        if read := batch[0].read:
+            return partial(_attempt, partial(read, texts[0]))
+        return partial(_attempt, partial(self._embed, texts), (len(texts), self._dimension))
+
     def _begin(
-        self, texts: Sequence[TokenizedText], about: "_Call", settle: Callable[["_Outcome"], None]
+        self, attempt: Callable[[], "_Outcome"], about: "_Call", settle: Callable[["_Outcome"], None]
     ) -> "asyncio.Future[_Outcome]":
         def ended(call: "asyncio.Future[_Outcome]") -> None:
             del self._calls[call]
@@ -126,7 +129,7 @@ class Scheduler:
             finally:
                 self._start_calls()
 
-        call = asyncio.get_running_loop().run_in_executor(self._threads, _attempt, self._embed, texts, self._dimension)
+        call = asyncio.get_running_loop().run_in_executor(self._threads, attempt)
         self._calls[call] = about
         call.add_done_callback(ended)
         return call
@@ -134,14 +137,18 @@ class Scheduler:
     def _next(self, turn: int) -> list[Job]:
         """Of short requests and of a long one a call each may be under way, so that neither waits for the other."""
         while self._again:
-            jobs = [job for job in self._again.pop() if self._is_wanted(job)]
-            if batch := list(up_to(self._limit, jobs)):
-                if rest := jobs[len(batch) :]:
-                    self._again.append(rest)
+            if batch := self._first(list(filter(self._is_wanted, self._again.pop()))):
                 return batch
         long = sum(call.is_long for call in self._calls.values())
         most = max(1, self._parallel - 1)
-        return self.queue.take(self._limit, turn, short=len(self._calls) - long < most, long=long < most)
+        return self._first(self.queue.take(self._limit, turn, short=len(self._calls) - long < most, long=long < most))
+
+    def _first(self, jobs: list[Job]) -> list[Job]:
+        """The first of them that one call can do; the rest are next."""
+        batch = jobs[:1] if jobs and jobs[0].read else list(takewhile(_joins_others, up_to(self._limit, jobs)))
+        if rest := jobs[len(batch) :]:
+            self._again.append(rest)
+        return batch
 
     def _is_wanted(self, job: Job) -> bool:
         if not job.requests:
@@ -157,6 +164,9 @@ class Scheduler:
             self._succeed(batch, tokens, outcome.vectors, outcome.seconds)
         elif isinstance(outcome.error, TextError) and (guilty := set(outcome.error.indices) & set(range(len(batch)))):
             self._set_aside(batch, outcome.error, guilty)
+        elif isinstance(outcome.error, Unsupported):
+            for job in batch:
+                self._give_up(job, outcome.error)
         else:
             self._fail(batch, tokens, outcome.error or BadResult())
 
@@ -167,10 +177,11 @@ class Scheduler:
             self._limit, self._calls_since_full = min(self.max_tokens, 2 * self._limit), 0
         self.speed.observe(tokens, seconds)
         self._observer.batch(len(batch), tokens, seconds)
-        finite: list[bool] = np.isfinite(vectors).all(axis=1).tolist()  # type: ignore[assignment]
-        if not all(finite):
+        each = vectors[np.newaxis] if batch[0].read else vectors
+        finite = np.asarray(np.isfinite(each).reshape(len(batch), -1).all(axis=1))
+        if not finite.all():
             self._observer.engine_error("not_finite")
-        for job, vector, is_finite in zip(batch, vectors, finite, strict=True):
+        for job, vector, is_finite in zip(batch, each, finite, strict=True):
             if is_finite:
                 job.vector = vector.copy()  # a view would keep the whole batch
                 self._finished(job)
@@ -213,13 +224,18 @@ class Scheduler:
                     logger.error("the engine fails on everything; the service is no longer live")
                 self._give_up(job, EngineFailed("the model fails on all texts"))
 
-        job.work = self._begin([self._probe], _Call(self._probe.kept), answered)
+        attempt = partial(_attempt, partial(self._embed, [self._probe]), (1, self._dimension))
+        job.work = self._begin(attempt, _Call(self._probe.kept), answered)
 
     def _give_up(self, job: Job, error: Exception) -> None:
         if isinstance(error, TextError):
             self._observer.text_failed()
         job.error = error
         self._finished(job)
+
+
+def _joins_others(job: Job) -> bool:
+    return job.read is None
 
 
 def _is_long(batch: list[Job], turn: int) -> bool:
@@ -238,19 +254,22 @@ class _Call:
 
 
 class _Outcome:
-    """What one call gave: vectors (texts, dimension) in float32, or else an error."""
+    """What one call gave: vectors in float32, a row each, or else an error."""
 
     def __init__(self, seconds: float, vectors: Vectors | None = None, error: BaseException | None = None) -> None:
         self.seconds, self.vectors, self.error = seconds, vectors, error
 
 
-def _attempt(embed: Embed, texts: Sequence[TokenizedText], dimension: int) -> _Outcome:
-    """Call `embed` in this thread. Also what would end the thread or the event loop (SystemExit) comes back."""
+def _attempt(embed: Callable[[], Any], shape: tuple[int, int] | None = None) -> _Outcome:
+    """Call `embed` in this thread. Also what would end the thread or the event loop (SystemExit) comes back.
+
+    Its vectors have to be of that shape; without one, any number of rows.
+    """
     start = time.perf_counter()
     try:
-        vectors = np.asarray(embed(texts))
-        if vectors.shape != (len(texts), dimension) or vectors.dtype.kind != "f":
-            raise BadResult(f"{vectors.dtype} {vectors.shape} for {len(texts)} texts of dimension {dimension}")
+        vectors = np.asarray(embed())
+        if vectors.ndim != 2 or vectors.shape != (shape or vectors.shape) or vectors.dtype.kind != "f":
+            raise BadResult(f"{vectors.dtype} {vectors.shape} in place of {shape or 'rows'}")
         return _Outcome(time.perf_counter() - start, np.array(vectors, np.float32))
     except BaseException as error:
         return _Outcome(time.perf_counter() - start, error=error)

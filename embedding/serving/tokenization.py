@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -74,9 +74,9 @@ class Tokenization:
         self._short.shutdown(wait=False, cancel_futures=True)
         self._long.shutdown(wait=False, cancel_futures=True)
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """What `work` gives, in the thread of long texts."""
-        return await asyncio.get_running_loop().run_in_executor(self._long, work)
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Run `work` in the thread of long texts."""
+        return self._long.submit(work)
 
     def read(self, texts: Sequence[str], reading: Reading) -> Results:
         """The tokens of each text, or its error."""

@@ -18,6 +18,7 @@ WORDS = (
     "granite harbour melody quartz ferment lantern vector turbine archive glacier tensor signal ledger cobalt".split()
 )
 SENTENCES = 500
+LONG = (512, 2048)
 CALLS = 4  # of one engine in a row; the first of them finds the caches full of another engine's weights
 
 
@@ -26,10 +27,12 @@ def speed_rows(model: Path, rounds: int) -> list[Row]:
     reference = SentenceTransformer(str(model), device="cpu", model_kwargs={"dtype": "float32"})
     engines = {precision: _engine(model, precision) for precision in precisions(model)}
     (first, *_) = engines.values()
+    limit = first.info.max_tokens or max(LONG)
     batches = {
-        "22 tokens": [_text_of(first, 22)],
-        "111 tokens": [_text_of(first, 111)],
-        "32 × 22 tokens, a text": [_text_of(first, 22, seed) for seed in range(32)],
+        "22 tokens": ([_text_of(first, 22)], rounds),
+        "111 tokens": ([_text_of(first, 111)], rounds),
+        "32 × 22 tokens, a text": ([_text_of(first, 22, seed) for seed in range(32)], rounds),
+        **{f"{n} tokens": ([_text_of(first, n)], max(1, rounds // 3)) for n in LONG if n <= limit},
     }
     calls: dict[str, Callable[[list[str]], object]] = {
         "reference": lambda texts: reference.encode_query(texts, show_progress_bar=False)
@@ -37,9 +40,9 @@ def speed_rows(model: Path, rounds: int) -> list[Row]:
     for precision, engine in engines.items():
         calls[precision] = lambda texts, engine=engine: engine.embed(engine.tokenize(texts, "query"))
     rows = []
-    for what, texts in batches.items():
+    for what, (texts, turns) in batches.items():
         seconds: dict[str, list[float]] = {name: [] for name in calls}
-        for _ in range(rounds):
+        for _ in range(turns):
             for name, call in calls.items():
                 seconds[name] += _seconds(call, texts)[1:]
         for precision in engines:
@@ -83,7 +86,7 @@ def _engine(model: Path, precision: str) -> Engine:
 
 def _text_of(engine: Engine, tokens: int, seed: int = 0) -> str:
     """Words that make a query of `tokens` tokens, prompt included, or a few fewer."""
-    words = np.random.default_rng(seed).permutation(np.array(WORDS * 12)).tolist()
+    words = np.random.default_rng(seed).permutation(np.array(WORDS * (12 + tokens // len(WORDS)))).tolist()
     count = 1
     while engine.tokenize([" ".join(words[: count + 1])], "query")[0].total <= tokens:
         count += 1

@@ -63,9 +63,11 @@ def placeholders(folder: Path) -> tuple[list[int], int] | None:
     config = _read(folder / CONFIG)
     if config.get("model_type") != MULTIMODAL:
         return None
-    text = config["text_config"]
-    ids = (config.get(name) for name in ("image_token_id", "video_token_id", "audio_token_id"))
-    return [token for token in ids if token is not None and token < text["vocab_size"]], text.get("pad_token_id", 0)
+    from transformers import EmbeddingGemma2Config
+
+    whole: Any = EmbeddingGemma2Config.from_dict(config)  # with what the file leaves out, because it is the default
+    ids, text = (whole.image_token_id, whole.video_token_id, whole.audio_token_id), whole.text_config
+    return [token for token in ids if token is not None and token < text.vocab_size], text.pad_token_id or 0
 
 
 def _rewritten(folder: Path, config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -79,7 +81,7 @@ def _rewritten(folder: Path, config: Mapping[str, Any]) -> dict[str, dict[str, A
         if not any(name.startswith(PREFIX) for name in _tensor_names(folder)):
             # transformers would make the weights up.
             raise UnsupportedModel(f"the model has no tensors that are named {PREFIX}…")
-        files[CONFIG] = {**config["text_config"], "model_type": TEXT}
+        files[CONFIG] = {**config.get("text_config", {}), "model_type": TEXT}
         files[MODULE]["model_kwargs"] = {"key_mapping": {"^" + re.escape(PREFIX): ""}}
         if index:
             names = index["weight_map"].items()

@@ -86,6 +86,9 @@ def _check_part(kind: str, folder: Path) -> None:
             needed, _ = shards(index)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise ModelUnavailable(f"{index} can't be read: {error!r}. Fetch the model again.") from None
+        whole = index.name.removesuffix(".index.json")
+        if whole not in needed and (folder / whole).is_file():
+            continue  # that is read, and not the parts of which it was made
         if missing := sorted(shard for shard in needed if not (folder / shard).is_file()):
             raise ModelUnavailable(f"{folder} lacks {', '.join(missing)}. Fetch the model again.")
 

@@ -8,6 +8,7 @@ import numpy as np
 from embedding.model.engine import Engine
 from embedding.model.fetch.manifest import EXACT, Fidelity
 from embedding.model.prepare.original import TaskText
+from embedding.model.vectors import unit
 
 # A naive int8 export of all-MiniLM has a mean of 0.993 and visibly reorders near neighbours; at 0.997 nine in ten
 # stay. One text below 0.97 is one that a user would find in the wrong place.
@@ -46,7 +47,7 @@ def alternating(texts: Sequence[str]) -> list[TaskText]:
 def check(engine: Engine, texts: Sequence[TaskText], expected: np.ndarray) -> Fidelity:
     """Compares the engine's vectors with the reference's."""
     vectors = engine.embed([engine.tokenize([text], task)[0] for task, text in texts])
-    served, reference = _unit(vectors), _unit(expected)
+    served, reference = unit(vectors), unit(expected)
     cosines = (served * reference).sum(axis=1)
     mean, minimum = float(cosines.mean()), float(cosines.min())
     if engine.info.precision == EXACT:
@@ -74,9 +75,3 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> float:
     nearest = [np.argsort(-(v @ v.T - 2 * np.eye(len(v))), axis=1)[:, :NEIGHBOURS] for v in (a, b)]
     shares = [len(set(p) & set(q)) / NEIGHBOURS for p, q in zip(*(n.tolist() for n in nearest), strict=True)]
     return float(np.mean(shares))
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors of length 1; a vector of zeros stays one, as in SentenceTransformer."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(lengths == 0, 1, lengths))

@@ -11,8 +11,9 @@ import numpy as np
 from embedding.model.engine import Task
 from embedding.model.errors import ModelUnavailable
 from embedding.model.fetch.manifest import TOOLS
+from embedding.model.prepare.build import encoder_of
 from embedding.model.prepare.checkpoint import Checkpoint, read_checkpoint, require
-from embedding.model.reference import load_reference
+from embedding.model.reference import load_reference, refuse_missing_weights
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -28,7 +29,7 @@ class Original(Protocol):
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """What the graphs are made of. Raises UnsupportedModel."""
+        """What the graphs are made of. Raises UnsupportedModel, and ModelUnavailable where weights are missing."""
 
     @property
     def tools(self) -> Mapping[str, str]:
@@ -45,6 +46,7 @@ class LoadedModel:
     """A model that SentenceTransformer has loaded in float32. Raises ModelUnavailable where it can't."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         try:
             self._model = load_reference(folder)
         except Exception as error:
@@ -53,7 +55,10 @@ class LoadedModel:
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
-        return read_checkpoint(self._model)
+        checkpoint = read_checkpoint(self._model)
+        encoder_of(checkpoint)
+        refuse_missing_weights(self._model, self._folder)
+        return checkpoint
 
     @property
     def tools(self) -> Mapping[str, str]:

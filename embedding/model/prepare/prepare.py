@@ -83,7 +83,6 @@ def prepare(
         original = original or _open(source, content)
         try:
             checkpoint = original.checkpoint
-            encoder_of(checkpoint)
             manifest = _write_tokenizer(folder, original, source_id or str(source), commit, content)
             tokenizers = load_tokenizers(folder, manifest)
             check_tokens(original, tokenizers)
