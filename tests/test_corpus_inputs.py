@@ -260,7 +260,7 @@ SURPRISING = [
     Case("uncut.json", '{\n"text": "a"', error="uncut.json, line 2: the object is not ended"),
     Case("int.json", '{"_id": {"$numberInt": "7"}, "text": "a"}', ["a"], [7]),
     Case("packed.jsonl", gzip.compress(JSONL.encode()), TEXTS),
-    Case("unpacked.jsonl.gz", JSONL, TEXTS),
+    Case("unpacked.jsonl.gz", JSONL, error="unpacked.jsonl.gz can't be read: .* not what its name says"),
     Case("table.csv", parquet_bytes(TABLE), error="table.csv is .* Parquet: --input-format parquet"),
     Case("table.csv", parquet_bytes(TABLE), TEXTS, options={"input_format": "parquet"}),
     Case("pointer.parquet", "version https://git-lfs.github.com/spec/v1\noid x\n", error="pointer.parquet .*git lfs"),

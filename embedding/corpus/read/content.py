@@ -112,7 +112,8 @@ class File:
             if self.member:
                 raw = stack.enter_context(stack.enter_context(ZipFile(raw)).open(self.member))
             self._tell = raw.tell
-            content = _decompressed(stack.enter_context(io.BufferedReader(raw, BUFFER)))
+            packed = stack.enter_context(io.BufferedReader(raw, BUFFER))
+            content = _decompressed(packed, compression_of(packed.peek(8)) or self.compression)
             yield stack.enter_context(cast("BinaryIO", io.BufferedReader(content, BUFFER)))
 
     @contextmanager
@@ -280,12 +281,12 @@ def _refuse_nulls(file: File, head: bytes) -> str:
 
 
 def compression_of(head: bytes) -> str:
-    """The ending for what begins so; names may lie, since some programs unpack what they fetch."""
+    """The ending that a file which begins so is to have; names may lack it."""
     return next((ending for start, ending in COMPRESSED.items() if head.startswith(start)), "")
 
 
-def _decompressed(raw: Any) -> Any:
-    match compression_of(raw.peek(8)):
+def _decompressed(raw: Any, compression: str) -> Any:
+    match compression:
         case ".gz":
             return gzip.open(raw)
         case ".bz2":
