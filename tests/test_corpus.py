@@ -226,6 +226,9 @@ def test_a_text_that_has_no_vector_is_listed(
     assert (summary.documents, summary.rejects) == (30, 1)
     (reject,) = rejects(tmp_path / "out")
     assert (reject["row"], reject["id"], reject["line"]) == (30, 30, 31)
+    source.write_text(f"\n{source.read_text()}")
+    assert Corpus(Faulty(), corpus.folder).embed(source, tmp_path / "out").embedded == 0
+    assert rejects(tmp_path / "out") == [{**reject, "line": 32}]
     assert reason in reject["reason"]
     np.testing.assert_allclose(matrix(table(tmp_path / "out")), corpus.vectors(texts[:-1]), atol=1e-6)
 
