@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import modal
 
+from embedding.on_modal.account import find_secret, find_volume
+from embedding.on_modal.build import pinned, prepare_command, serves
 from embedding.on_modal.choices import ChoiceError, Choices
 from embedding.on_modal.given import FILE, carried, carried_here, describe, given_here, read_file
 from embedding.on_modal.local_model import is_hidden
 from embedding.on_modal.start import start_job
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from embedding.corpus import Job, Model, Shard, ShardReport
     from embedding.corpus.estimate import Speed
     from embedding.corpus.read.rows import Document
-    from embedding.model import Task
 
 HERE = Path(__file__).parent
 
@@ -60,66 +58,8 @@ SNAPSHOT: dict[str, Any] = {
 CORPUS_IDLE_SECONDS = 60
 
 
-def find_secret(name: str, keys: str, *, needed: bool) -> modal.Secret:
-    """The secret of that name; without it an empty one, or the end where it is `needed`, which says what to create."""
-    secret = modal.Secret.from_name(name)
-    if modal.is_local():
-        try:
-            secret.hydrate()
-        except modal.exception.NotFoundError:
-            create = f"there is no Modal secret {name!r}. Create it: modal secret create {name} {keys}"
-            if needed:
-                raise SystemExit(f"error: {create}") from None
-            print(f"{create}, if the model or a data set needs it.")
-            return modal.Secret.from_dict({})
-        except modal.exception.Error:
-            pass  # no account or no network, of which modal says more itself
-    return secret
-
-
-def find_volume(name: str) -> modal.Volume:
-    """The volume of that name as it is; where there is none, a new one of version 2, to which many may write."""
-    volume = modal.Volume.from_name(name)
-    if modal.is_local():
-        try:
-            volume.hydrate()
-            modal.Volume.from_name(name, version=2).hydrate()
-        except modal.exception.InvalidError:
-            print(f"The volume {name!r} is of version 1, to which Modal advises few containers to write at once.")
-        except modal.exception.Error:  # none of that name, or no account or network, of which modal says more itself
-            return modal.Volume.from_name(name, create_if_missing=True, version=2)
-    return volume
-
-
-def pinned(*names: str) -> list[str]:
-    """The lines of requirements.txt that pin these packages."""
-    if not modal.is_local():
-        return []
-    lines = (HERE / "requirements.txt").read_text().splitlines()
-    return [line for line in lines if line.partition("==")[0] in names]
-
-
-def serves(path: Path) -> bool:
-    """Whether a file of embedding/ has no part in preparing a model: a change of it prepares none anew."""
-    prepares = path.parts[0] in ("model", "__init__.py", "atomic.py", "settings.py", "requirements.txt")
-    logs = path.as_posix() in ("telemetry/__init__.py", "telemetry/logs.py")
-    return not (prepares or logs) or "__pycache__" in path.parts
-
-
-# The model goes into the image, so that a container neither downloads nor prepares: in one step with what only
-# preparing needs, which is gone when the step ends. The onnx engine serves without torch.
-TORCH = (
-    "" if CHOICES.gpu else "--extra-index-url https://download.pytorch.org/whl/cpu "
-) + "-r /build/requirements.txt"
-if CHOICES.engine == "torch":
-    PREPARE = f"pip install {TORCH} && PYTHONPATH=/build python -m embedding.model"
-else:
-    PREPARE = (
-        "python -m venv --system-site-packages /opt/torch"
-        f" && /opt/torch/bin/pip install {TORCH}"
-        " && PYTHONPATH=/build /opt/torch/bin/python -m embedding.model"
-        " && rm -rf /opt/torch $HF_HOME/hub $HF_HOME/xet"
-    )
+# The model goes into the image, so that a container neither downloads nor prepares.
+PREPARE = prepare_command(CHOICES.engine, bool(CHOICES.gpu))
 
 TOKEN_KEYS = "auth_token=YOUR_TOKEN"
 secret = find_secret(CHOICES.app_name, TOKEN_KEYS, needed=True)
@@ -199,16 +139,16 @@ class Embedding:
             return refusal(f"{error} On Modal: modal secret create {CHOICES.app_name} {TOKEN_KEYS} --force")
 
     @modal.method()
-    async def embed(
-        self, texts: str | list[str], task: "Task" = "query", *, truncate: bool = True
-    ) -> "NDArray[np.float32]":
+    async def embed(self, texts: str | list[str], task: str | None = None, **options: Any) -> Any:
         """What `/predict` gives, for callers with access to this workspace: a vector for a text, rows for a list.
+
+        `options` are its other fields, such as `titles`, `dimensions` or `precision`.
 
         Raises ValueError where `/predict` answers 422, and RuntimeError where the same call may succeed later.
         """
         from embedding.on_modal.calls import embed
 
-        return await embed(self.service, self.settings, texts, task, truncate)
+        return await embed(self.service, self.settings, texts, {"task": task, **options})
 
 
 def refusal(reason: str) -> Any:
@@ -251,7 +191,8 @@ if CHOICES.server:
 
 # Whole corpora: `modal run --detach modal_app.py --input papers.parquet --output vectors`.
 
-corpus_layers = model_image.pip_install(*pinned("pyarrow", "fsspec", "charset-normalizer"))
+reading = pinned(HERE / "requirements.txt", "pyarrow", "fsspec", "charset-normalizer") if modal.is_local() else []
+corpus_layers = model_image.pip_install(*reading)
 corpus_image = with_code(corpus_layers)
 driver_image = with_code(corpus_layers.env({"HF_HUB_OFFLINE": "0"}))  # which may read a data set of the hub
 inputs = find_volume(str(CHOICES.input_volume))

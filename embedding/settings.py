@@ -136,7 +136,7 @@ class Settings(Options):
     @property
     def origins(self) -> tuple[str, ...]:
         """The origins of pages that may call the service from a browser."""
-        return _parts(self.cors_origins or "")
+        return _parts((self.cors_origins or "").lower())  # as browsers send them
 
     @property
     def tokens(self) -> tuple[str, ...]:

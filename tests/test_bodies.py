@@ -111,10 +111,41 @@ def test_null_for_an_optional_field_is_its_default(gemma: httpx.Client) -> None:
     [
         (b'{"query": "a", "query": "b"}', "query"),
         (b'{"query": "a", "task":"query", "task" : "document"}', "task"),
+        (rb'{"query": "a", "qu\u0065ry": "b"}', "query"),
+        (rb'{"\u0071uery": "a", "\u0071uery": "b"}', "query"),
     ],
 )
 def test_a_field_that_is_there_twice_is_named(gemma: httpx.Client, content: bytes, field: str) -> None:
     refused(post(gemma, content), 422, "twice", ("body", field))
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "field"),
+    [
+        ("/similarity", b'{"inputs": {"source_sentence": "a", "sentences": ["c"], "sentences": ["d"]}}', "sentences"),
+        ("/", b'{"inputs": "a", "parameters": {"truncate": true, "truncate": false}}', "truncate"),
+        ("/v2/embed", b'{"inputs": [{"content": [{"type": "text", "text": "a", "text": "b"}]}]}', "text"),
+    ],
+)  # fmt: skip
+def test_a_field_that_is_there_twice_further_inside_is_named(
+    gemma: httpx.Client, path: str, content: bytes, field: str
+) -> None:
+    answer = gemma.post(path, content=content, headers=JSON)
+
+    assert answer.status_code == 422
+    assert f"{field} is there twice" in answer.text
+
+
+def test_a_field_of_one_object_may_be_in_another_too(gemma: httpx.Client) -> None:
+    content = (
+        b'{"inputs": {"source_sentence": "a", "sentences": ["c"]}, "truncate": true, "parameters": {"truncate": false}}'
+    )
+    several = (
+        b'{"inputs": [{"content": [{"type": "text", "text": "a"}]}, {"content": [{"type": "text", "text": "b"}]}]}'
+    )
+
+    assert gemma.post("/", content=content, headers=JSON).status_code == 200
+    assert gemma.post("/v2/embed", content=several, headers=JSON).status_code == 200
 
 
 @pytest.mark.parametrize("text", ['"query":', '\\"query":"x"', "query", '","query":"'])
@@ -138,6 +169,7 @@ ATTACKS: dict[str, bytes] = {
     "short texts": b'{"query": [' + b'"a",' * 480_000 + b'"a"]}',
     "unknown": b'{"walrus": [' + b"[]," * 600_000 + b"[]]}",
     "repeated": b"{" + b", ".join([b'"query": "a"'] * 140_000) + b"}",
+    "names": b'{"query": [' + b'"query",' * 240_000 + b'"a"]}',
     "blank": b'{"query": "' + b" " * 1_990_000 + b'"}',
     "white space": b" " * 1_990_000 + QUERY,
 }

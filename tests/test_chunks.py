@@ -9,6 +9,9 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
+from embedding.model import load_engine
+from embedding.model.windows import Cutter, TooManyWindows
+from embedding.settings import Settings
 from tests.corpora import Corpus, matrix, table, write_jsonl
 from tests.tiny_gemma import DIMENSION, MAX_TOKENS, PROMPTS
 
@@ -122,9 +125,29 @@ def test_what_can_t_be_cut_is_refused(gemma: httpx.Client, fields: Any, location
     assert words in problem["msg"]
 
 
+@pytest.mark.parametrize("texts", [1, 100])
+def test_windows_that_are_too_many_are_not_made(texts: int, prepared_gemma: Path) -> None:
+    # A prompt of 2,000 characters before each of a hundred thousand windows is a gigabyte of tokens.
+    engine = load_engine(Settings.read(model_id=str(prepared_gemma), precision="float32"))
+    tokenized = 0
+    tokenize = engine.tokenize
+
+    def counted(texts: Any, *more: Any) -> Any:
+        nonlocal tokenized
+        tokenized += len(texts)
+        return tokenize(texts, *more)
+
+    engine.tokenize = counted  # type: ignore[method-assign]
+    many = ["granite " * (100_000 // texts)] * texts
+
+    with pytest.raises(TooManyWindows):
+        Cutter(engine, 24, 12, "document", "", most=1024).windows([""] * texts, many)
+
+    assert tokenized < 1024 + 2 * texts
+
+
 def test_late_chunks_of_a_model_that_does_not_pool_by_the_mean_are_refused(tmp_path: Path, tiny_gemma: Path) -> None:
-    from embedding.model import Unsupported, load_engine
-    from embedding.settings import Settings
+    from embedding.model import Unsupported
 
     model = SentenceTransformer(str(tiny_gemma), device="cpu")
     model[1].pooling_mode = "cls"

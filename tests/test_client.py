@@ -73,8 +73,11 @@ def test_bytes_are_asked_for(connect: Connect, fake: FakeService) -> None:
     assert fake.requests[-2].headers["accept"].startswith("application/x-npy")
 
 
-def test_no_texts_have_no_vectors(connect: Connect) -> None:
+def test_no_texts_have_no_vectors(connect: Connect, fake: FakeService) -> None:
     assert connect().embed_documents([]).shape == (0, 2)
+    fake.info |= {"dimension": 7, "default_dimensions": 2}
+    assert connect().embed_documents([]).shape == (0, 2)
+    assert connect().info().dimension == 2
 
 
 def test_batches_keep_to_the_bytes_that_the_service_takes(connect: Connect, fake: FakeService) -> None:

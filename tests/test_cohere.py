@@ -1,6 +1,7 @@
 """Cohere's protocol: `/v2/embed`, and `/v1/embed` before it."""
 
 import base64
+import time
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +159,12 @@ def test_other_errors_have_their_own_status(gemma: httpx.Client, embed: Any) -> 
     assert (unknown.status_code, no_token.status_code) == (404, 401)
     assert "no such model" in unknown.json()["message"]
     assert "token" in no_token.json()["message"]
+
+
+def test_a_type_that_is_asked_for_a_hundred_thousand_times_is_made_once(embed: Any) -> None:
+    start = time.perf_counter()
+
+    answer = embed(embedding_types=["base64", "int8"] * 80_000, texts=TEXTS * 40)
+
+    assert set(answer.json()["embeddings"]) == {"base64", "int8"}
+    assert time.perf_counter() - start < 10  # it took minutes, in which nobody else was answered

@@ -6,7 +6,7 @@ import pytest
 from tests.live import TOKEN
 
 GETS = ("/", "/health", "/health/", "/readyz", "/livez", "/status", "/info", "/metrics", "/docs", "/favicon.ico",
-        "/page/main.js", "/docs/docs.js")  # fmt: skip
+        "/page/main.js", "/docs/docs.js", "/api/tags", "/v1/models")  # fmt: skip
 
 
 @pytest.mark.parametrize("path", GETS)

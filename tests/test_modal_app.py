@@ -51,11 +51,11 @@ async def get(app: Any, path: str, **headers: str) -> httpx.Response:
         return await client.get(path, headers=headers)
 
 
-def ask(app: Any, path: str = "/predict", **headers: str) -> httpx.Response:
+def ask(app: Any, path: str = "/predict", body: Any = None, **headers: str) -> httpx.Response:
     async def post() -> httpx.Response:
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://modal") as client:
-            return await client.post(path, json={"query": "lattice"}, headers=headers)
+            return await client.post(path, json=body or {"query": "lattice"}, headers=headers)
 
     return asyncio.run(post())
 
@@ -247,12 +247,17 @@ def test_it_is_deployed_from_a_machine_that_has_no_package_but_modal() -> None:
     assert told.stdout.splitlines()[-1:] == ["embedding"], told.stderr
 
 
-def call(app: ModuleType, *arguments: Any, **named: Any) -> Any:
-    """What `.embed.remote` gives, in this process."""
+def caller(app: ModuleType) -> Callable[..., Any]:
+    """Calls `.embed.remote` of one container, in this process."""
     container = app.Embedding()
     container.web.local()  # which loads; a local call of an async method does not
 
-    return asyncio.run(container.embed.local(*arguments, **named))
+    return lambda *arguments, **named: asyncio.run(container.embed.local(*arguments, **named))
+
+
+def call(app: ModuleType, *arguments: Any, **named: Any) -> Any:
+    """What `.embed.remote` gives, in a new container."""
+    return caller(app)(*arguments, **named)
 
 
 def test_a_call_without_http_gives_the_vectors_that_http_gives(modal_app: Loader) -> None:
@@ -275,7 +280,7 @@ def test_a_call_without_http_gives_the_vectors_that_http_gives(modal_app: Loader
         ((["fine", ""],), r"texts\.1: must not be blank"),
         ((7,), "texts: must be a string or a list of strings"),
         ((["fine", 7],), r"texts\.1: must be a string"),
-        (([],), "texts: .*at least one"),
+        (([],), "texts: .*at least 1"),
         ((["a", "b", "c"],), "takes at most 2"),
         (("a", "other"), "task: .*'query' or 'document'"),
         (("half \ud800",), "surrogate"),
@@ -286,12 +291,67 @@ def test_a_call_without_http_gives_the_vectors_that_http_gives(modal_app: Loader
         (((text for text in "ab"),), "texts: must be a string or a list"),
         ((["a", "b", 7],), "takes at most 2"),
         (("a", ["query"]), "task: .*'query' or 'document'"),
-        (("a", None), "task: .*'query' or 'document'"),
+        (({"a", "b"},), "texts: must be a string or a list"),
     ],
 )
 def test_a_call_without_http_refuses_what_http_refuses(modal_app: Loader, arguments: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         call(modal_app(MAX_CLIENT_BATCH="2"), *arguments)
+
+
+def test_a_call_without_http_refuses_an_option_that_http_refuses(modal_app: Loader) -> None:
+    embed = caller(modal_app())
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"dimensions": 97}, "dimensions: must be 1 to 96"),
+        ({"dimensions": 3.5}, "dimensions: must be a whole number"),
+        ({"precision": "int4"}, "precision: .*'ubinary'"),
+        ({"title": "x", "task": "query"}, "title: belongs to a document"),
+        ({"titles": ["x", "y"]}, "titles: has 2 titles for 1 texts"),
+        ({"title": "half \ud800"}, "title: .*surrogate"),
+        ({"task": "document", "titles": ["half \ud800"]}, r"titles\.0: .*surrogate"),
+        ({"prompt": "x" * 2001}, "prompt: has 2001 characters"),
+        ({"chunk_tokens": 40}, "chunk_tokens: needs chunk"),
+        ({"truncate": 1}, "truncate: must be a boolean"),
+        ({"walrus": 1}, "walrus: is not permitted"),
+        ({"query": "b"}, "query: is not permitted"),
+        ({"encoding_format": "base64"}, "encoding_format: is not permitted"),
+    ]
+
+    for options, said in refused:
+        with pytest.raises(ValueError, match=said):
+            embed("a", **options)
+
+
+def test_a_call_without_http_takes_the_options_of_predict(modal_app: Loader) -> None:
+    app = modal_app(auth_token=TOKEN, PRECISION="float32", DEFAULT_TASK="none", DEFAULT_DIMENSIONS="48")
+    texts = ["a lattice", "of atoms"]
+    embed, served = caller(app), app.Embedding().web.local()
+    taken: list[dict[str, Any]] = [
+        {},
+        {"task": None},
+        {"task": "clustering", "dimensions": 20},
+        {"prompt": "find: ", "normalize": False},
+        {"titles": ["On lattices", None]},
+        {"title": "On lattices", "precision": "int8", "dimensions": 64},
+    ]
+
+    for options in taken:
+        vectors = embed(texts, **options)
+        answer = ask(served, body={"query": texts, **options}, Authorization=f"Bearer {TOKEN}")
+        assert vectors.shape == (2, options.get("dimensions", 48))
+        assert vectors.dtype == (np.int8 if "precision" in options else np.float32)
+        np.testing.assert_allclose(vectors, answer.json(), atol=1e-6)
+
+
+def test_a_call_without_http_cuts_long_texts_into_windows(modal_app: Loader) -> None:
+    embed = caller(modal_app(PRECISION="float32"))
+    text = "granite harbour " * 60
+
+    windows = embed(text, chunk=True, chunk_tokens=40)
+
+    assert [len(each) for each in embed([text, "short"], chunk=True, chunk_tokens=40)] == [len(windows), 1]
+    assert (windows[0]["start"], windows[0]["vector"].shape) == (0, (96,))
+    assert windows[-1]["end"] >= len(text.rstrip())
 
 
 def test_a_call_without_http_is_no_larger_than_a_request_may_be(modal_app: Loader) -> None:

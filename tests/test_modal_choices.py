@@ -71,6 +71,11 @@ def test_a_choice_is_read(variables: dict[str, str], field: str, value: object) 
         ({"CACHE_SIZE": "64i"}, "CACHE_SIZE is '64i'"),
         ({"LABEL": "2026"}, "LABEL is '2026'"),
         ({"APP_NAME": "ap-" + "a" * 22}, "APP_NAME is 'ap-"),
+        (
+            {"CORS_ORIGINS": "example.org"},
+            "CORS_ORIGINS is 'example.org', and must be origins such as https://example.org",
+        ),
+        ({"CORS_ORIGINS": "https://a.org/page"}, "without a path"),
         ({"SERVED_MODEL_NAME": "a\nb"}, "SERVED_MODEL_NAME is 'a\\nb', and must be one line of text"),
         ({"MODEL_REVISION": "main\x00"}, "MODEL_REVISION is"),
         ({"INPUT_VOLUME": "mine", "OUTPUT_VOLUME": "mine"}, "INPUT_VOLUME and OUTPUT_VOLUME are both 'mine'"),
@@ -129,7 +134,14 @@ def test_the_limit_of_memory_grows_with_what_may_be_held_beyond_what_was_measure
 
 @pytest.mark.parametrize(
     ("name", "given", "carried"),
-    [("LOG_LEVEL", "debug", "DEBUG"), ("DEFAULT_TASK", "Document", "document"), ("CACHE_SIZE", "64 MB", "64 MB")],
+    [
+        ("LOG_LEVEL", "debug", "DEBUG"),
+        ("DEFAULT_TASK", "Document", "document"),
+        ("DEFAULT_TASK", "None", "none"),
+        ("DEFAULT_TASK", "Retrieval-document", "Retrieval-document"),
+        ("CORS_ORIGINS", "https://a.org, *", "https://a.org, *"),
+        ("CACHE_SIZE", "64 MB", "64 MB"),
+    ],
 )
 def test_an_option_of_the_service_is_carried_as_the_service_reads_it(name: str, given: str, carried: str) -> None:
     assert Choices.read({name: given}).service[name] == carried

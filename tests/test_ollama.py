@@ -79,6 +79,7 @@ def test_every_listed_name_is_served(gemma: httpx.Client) -> None:
         ({"input": "entropy " * 300, "truncate": False}, "input has"),
         ({"dimensions": DIMENSION + 1}, f"must be 1 to {DIMENSION}"),
         ({"dimensions": -1}, "dimensions"),
+        ({"dimensions": DIMENSION + 1, "input": None}, f"must be 1 to {DIMENSION}"),
         ({"images": []}, "images"),
     ],
 )

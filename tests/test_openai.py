@@ -35,7 +35,7 @@ def chosen(tiny_gemma: Path, prepared_gemma: Path) -> Iterator[httpx.Client]:
         default_task="none",
         default_dimensions=32,
         accept_token_ids=True,
-        cors_origins=f"{PAGE}, http://localhost:3000",
+        cors_origins=f"{PAGE.replace('pages', 'Pages')}, http://localhost:3000",
     ) as client:
         yield client
 
@@ -248,3 +248,27 @@ def test_a_default_that_the_model_can_t_have_ends_the_start(
 def test_what_is_no_origin_is_no_option(origins: str) -> None:
     with pytest.raises(SettingsError, match="CORS_ORIGINS"):
         Settings.read(cors_origins=origins)
+
+
+def test_a_name_of_the_operator_s_may_be_said_by_its_last_part(tiny_gemma: Path, prepared_gemma: Path) -> None:
+    with live(model_id=str(tiny_gemma), precision="float32", served_model_name="acme/embedder") as client:
+        for name in ("acme/embedder", "embedder", "embedder:document", "acme/embedder:document"):
+            ask(client, input=TEXTS[:1], model=name)
+        refused(client.post("/v1/embeddings", json={"input": "x", "model": "acme"}), 404, "model_not_found", "model")
+
+
+@pytest.mark.parametrize("field", ["task", "input_type"])
+def test_a_task_without_a_name_is_none(gemma: httpx.Client, field: str) -> None:
+    refused(gemma.post("/v1/embeddings", json={"input": "x", field: ""}), 422, "task_unknown", field)
+
+
+@pytest.mark.parametrize("dimensions", [0, DIMENSION + 1, "walrus", "9" * 5000])
+def test_info_refuses_dimensions_that_there_are_not_and_does_not_send_them_back(
+    gemma: httpx.Client, dimensions: int | str
+) -> None:
+    answer = gemma.get("/info", params={"dimensions": dimensions})
+
+    assert answer.status_code == 422
+    (problem,) = answer.json()["detail"]
+    assert (problem["loc"], set(problem)) == (["query", "dimensions"], {"loc", "type", "msg"})
+    assert "walrus" not in answer.text

@@ -103,6 +103,9 @@ def test_a_title_that_is_cut_counts_as_a_cut(served: httpx.Client) -> None:
     ("fields", "location", "words"),
     [
         ({"title": "x", "task": "query"}, ["title"], "belongs to a document"),
+        ({"task": ""}, ["task"], "'query' or 'document'"),
+        ({"task": "", "chunk": True}, ["task"], "'query' or 'document'"),
+        ({"task": 7}, ["task"], "'query' or 'document'"),
         ({"titles": ["x"]}, ["titles"], "1 titles for 3 texts"),
         ({"titles": ["x", 3, "y"]}, ["titles", 1], "string"),
         ({"titles": ["x"] * 3, "title": "y"}, ["titles"], "beside title"),

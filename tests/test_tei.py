@@ -1,5 +1,6 @@
 """The protocol of Text Embeddings Inference: vectors, similarities, tokens, and what the service is."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
+from embedding.model import load_engine
+from embedding.settings import Settings
 from tests.tiny_gemma import DIMENSION, MAX_TOKENS
 
 TEXTS = ["What is machine learning?", "量子纠缠与信息论", "The entropy of a lattice. " * 4]
@@ -104,6 +107,16 @@ def test_vectors_of_too_many_tokens_are_refused(gemma: httpx.Client) -> None:
     assert "send fewer texts" in answer.json()["error"]
 
 
+def test_the_tokens_of_a_long_text_are_found_in_a_moment(prepared_gemma: Path) -> None:
+    engine = load_engine(Settings.read(model_id=str(prepared_gemma), precision="float32"))
+
+    start = time.thread_time()
+    tokens = engine.tokens("!?" * 50_000, "query", "", True)
+
+    assert len(tokens) > 90_000
+    assert time.thread_time() - start < 2  # it took five
+
+
 def test_tokens_are_those_of_the_model(gemma: httpx.Client, reference: SentenceTransformer) -> None:
     plain = ask(gemma, "/tokenize", inputs=TEXTS)
     bare = ask(gemma, "/tokenize", inputs=TEXTS[0], add_special_tokens=False)
@@ -163,6 +176,8 @@ def test_info_has_the_fields_of_both(gemma: httpx.Client) -> None:
         ("/", {"colour": "red"}, 422, "Validation", "colour"),
         ("/similarity", {"inputs": "x"}, 422, "Validation", "inputs"),
         ("/tokenize", {"inputs": "x", "prompt_name": "nonsense"}, 422, "Validation", "prompt_name"),
+        ("/tokenize", {"inputs": "!?" * 50_001}, 422, "Validation", "at most 100000"),
+        ("/embed", {"inputs": "x", "prompt_name": ""}, 422, "Validation", "prompt_name"),
         ("/decode", {"ids": [10**9]}, 422, "Tokenizer", "ids"),
         ("/decode", {"ids": [-1]}, 422, "Validation", "ids"),
     ],

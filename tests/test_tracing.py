@@ -14,13 +14,15 @@ from tests.live import live
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def test_a_request_is_a_span_with_its_parts_inside(prepared_gemma: Path) -> None:
+def test_a_request_is_a_span_with_its_parts_inside(prepared_gemma: Path, caplog: pytest.LogCaptureFixture) -> None:
     spans = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(spans))
     with live(Tracer(provider), model_id=str(prepared_gemma)) as client:
         client.post("/predict?walrus=1", json={"query": "walrus"}, headers={"traceparent": CALLER})
         client.get("/walrus")
+        for state in ("a walrus", "walrus=1"):
+            client.get("/walrus", headers={"traceparent": CALLER, "tracestate": state})
 
     by_name = {span.name: span for span in spans.get_finished_spans()}
     request = by_name["POST /predict"]
@@ -30,7 +32,8 @@ def test_a_request_is_a_span_with_its_parts_inside(prepared_gemma: Path) -> None
     for part in ("tokenization", "queue", "engine"):
         assert by_name[part].parent.span_id == request.context.span_id
         assert request.start_time <= by_name[part].start_time <= by_name[part].end_time <= request.end_time
-    assert "walrus" not in "".join(span.to_json() for span in by_name.values())
+    assert "walrus" not in "".join(span.to_json() for span in spans.get_finished_spans())
+    assert "walrus" not in caplog.text
 
 
 def test_without_its_variables_nothing_is_traced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
@@ -127,7 +128,16 @@ def _handle_errors(app: FastAPI, errors: Errors) -> None:
             return options(allowed)
         return errors.answer(request.scope, HTTPException(405, "Method Not Allowed", {"Allow": allowed}))
 
-    for kind in (Refused, Unavailable, DeadlineExceeded, TooLarge, Unsupported, CallerLeft, HTTPException):
+    for kind in (
+        Refused,
+        Unavailable,
+        DeadlineExceeded,
+        TooLarge,
+        Unsupported,
+        CallerLeft,
+        HTTPException,
+        RequestValidationError,
+    ):
         app.add_exception_handler(kind, errors.handle)
     app.add_exception_handler(405, wrong_method)
 

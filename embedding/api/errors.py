@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -91,6 +92,9 @@ def describe(error: Exception) -> Problem:
         return Problem(422, "too_large", str(error), ("body",))
     if isinstance(error, HTTPException):
         return Problem(error.status_code, "http", error.detail, headers=error.headers or {})
+    if isinstance(error, RequestValidationError):  # of a query's parameters; FastAPI's own answer quotes them
+        wrong = error.errors()[0]
+        return Problem(422, wrong["type"], wrong["msg"], _printable(wrong["loc"]))
     if isinstance(error, CallerLeft):
         return Problem(CALLER_LEFT, "caller_left", "")
     return Problem(500, "internal", "Internal error; it was logged.")

@@ -13,6 +13,7 @@ SCHEMES = {
     "APIKeyHeader": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
 SECURED: dict[str, Any] = {"security": [{name: []} for name in SCHEMES]}
+NUMBERS: dict[str, Any] = {"type": "array", "items": {"type": "number"}}
 RETRY_AFTER = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
 
 UNAUTHORIZED: dict[int | str, dict[str, Any]] = {401: {"description": "No token, or a wrong one."}}

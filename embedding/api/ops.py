@@ -10,6 +10,8 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import PlainTextResponse, Response
 
 from embedding import __version__
+from embedding.api.edge.schema import DIMENSION
+from embedding.api.errors import Refused
 from embedding.api.openapi import SECURED, UNAUTHORIZED
 from embedding.api.protocols.models import served_name
 from embedding.model import EngineInfo
@@ -22,6 +24,12 @@ HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 NOT_READY: dict[int | str, dict[str, Any]] = {503: {"description": "Not now; come back after `Retry-After` seconds."}}
 
 router = APIRouter(tags=["operations"])
+
+
+class NoSuchDimension(Refused):
+    """The address asks for more numbers in a vector than there are."""
+
+    kind, location = "range", ("query", "dimensions")
 
 
 @router.head("/health", include_in_schema=False)
@@ -64,7 +72,10 @@ async def status(request: Request) -> dict[str, Any]:
 @router.head("/info", include_in_schema=False)
 @router.get("/info", responses={**UNAUTHORIZED, **NOT_READY}, openapi_extra=SECURED)
 async def info(
-    request: Request, dimensions: Annotated[int | None, Query(ge=1, description="of the ranges; by default all")] = None
+    request: Request,
+    dimensions: Annotated[
+        int | None, Query(ge=1, description="of the ranges; by default all", json_schema_extra={"maximum": DIMENSION})
+    ] = None,
 ) -> dict[str, Any]:
     """The model, what computes its vectors and how near they are to the reference, and the limits of a request.
 
@@ -74,6 +85,9 @@ async def info(
     service, settings = request.app.state.service, request.app.state.settings
     engine = _described(service.info)
     prompts = service.loaded.prompts
+    size = engine["dimension"]
+    if dimensions is not None and dimensions > size:
+        raise NoSuchDimension(f"must be 1 to {size}, which the model has")
     return {
         "served_model_name": served_name(request),
         "model_dtype": engine["precision"],
@@ -89,10 +103,10 @@ async def info(
         "max_concurrent_requests": settings.max_concurrent_requests,
         "max_body_bytes": settings.max_body_bytes,
         "default_task": settings.default_task,
-        "default_dimensions": settings.default_dimensions or engine["dimension"],
+        "default_dimensions": settings.default_dimensions or size,
         "tasks": task_names(prompts),
         "prompts": prompts,
-        "int8_ranges": _ranges(service.loaded.calibration, dimensions or engine["dimension"], engine["normalizes"]),
+        "int8_ranges": _ranges(service.loaded.calibration, dimensions or size, engine["normalizes"]),
         **engine,
     }
 

@@ -79,7 +79,7 @@ def read_info(answer: Answer) -> ServiceInfo:
         body = told.get("max_body_bytes")
         return ServiceInfo(
             Model(str(told["model_id"]), None if revision is None else str(revision)),
-            int(told["dimension"]),
+            int(told.get("default_dimensions") or told["dimension"]),
             max(1, int(told["max_client_batch_size"])),
             None if body is None else int(body),
         )

@@ -87,23 +87,19 @@ class Tokenizer:
         parts = sorted((encoding, *encoding.overflowing), key=_first_character)
         found: list[Token] = []
         for number, part in enumerate(parts):
-            added = [place for place, is_added in enumerate(part.special_tokens_mask) if is_added]
-            own = [place for place in range(len(part)) if not part.special_tokens_mask[place]]
+            # Each of these is copied whole when it is asked for.
+            ids, words, offsets, mask = part.ids, part.tokens, part.offsets, part.special_tokens_mask
+            added = [place for place, is_added in enumerate(mask) if is_added]
+            own = [place for place, is_added in enumerate(mask) if not is_added]
             # Each part has the special tokens around it: those of the whole are the first's and the last's.
             before = [place for place in added if not own or place < own[0]] if number == 0 else []
             after = [place for place in added if own and place > own[-1]] if number == len(parts) - 1 else []
             for place in (*before, *own, *after):
-                start, stop = (at - len(prompt) for at in part.offsets[place])
-                here = place in own and start >= 0
-                found.append(
-                    Token(
-                        part.ids[place],
-                        part.tokens[place],
-                        place not in own,
-                        start if here else None,
-                        stop if here else None,
-                    )
-                )
+                start, stop = (at - len(prompt) for at in offsets[place])
+                special_token = bool(mask[place])
+                here = not special_token and start >= 0
+                at = (start, stop) if here else (None, None)
+                found.append(Token(ids[place], words[place], special_token, *at))
         return found
 
     def decode(self, ids: Sequence[int], skip_special: bool) -> str:

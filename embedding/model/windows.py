@@ -1,5 +1,6 @@
 """Cuts a text that the model can't read whole into overlapping windows, on the boundaries of its tokens."""
 
+import math
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
@@ -30,20 +31,32 @@ class Window:
     tokens: TokenizedText
 
 
+class TooManyWindows(Exception):
+    """Texts come to more windows than were asked for."""
+
+
 class Cutter:
     """Makes windows of at most `size` tokens, prompt and special tokens included, with the tokenizer of `engine`.
 
-    Two windows share `overlap` tokens. Without a size no text is cut.
+    Two windows share `overlap` tokens. Without a size no text is cut. Where all texts together come to more than `most`
+    windows, `windows` raises TooManyWindows, before those are tokenized.
     """
 
     def __init__(
-        self, engine: Engine, size: int | None, overlap: int, task: Task = "document", prompt: str | None = None
+        self,
+        engine: Engine,
+        size: int | None,
+        overlap: int,
+        task: Task = "document",
+        prompt: str | None = None,
+        most: float = math.inf,
     ) -> None:
         self._engine = engine
         self._size = size
         self._overlap = overlap
         self._task: Task = task
         self._prompt = prompt
+        self._most = most
 
     def windows(self, titles: Sequence[str], texts: Sequence[str]) -> list[list[Window]]:
         """The windows of each text: one where it can be read whole."""
@@ -51,12 +64,16 @@ class Cutter:
         for index, title in enumerate(titles):
             alike[prefix(self._engine, self._task, self._prompt, title, self._size)[0]].append(index)
         windows: dict[int, list[Window]] = {}
+        room = self._most
         for before, mine in alike.items():
             heads = self._tokenize(before, [texts[index][: BLOCK + 1] for index in mine])
             for index, head in zip(mine, heads, strict=True):
                 text = texts[index]
                 whole = self._fits(head) and len(text) <= BLOCK
-                windows[index] = [Window(0, len(text), head)] if whole else self._cut(before, text)
+                windows[index] = [Window(0, len(text), head)] if whole else self._cut(before, text, room)
+                room -= len(windows[index])
+        if room < 0:
+            raise TooManyWindows
         return [windows[index] for index in range(len(texts))]
 
     def _fits(self, tokens: TokenizedText) -> bool:
@@ -65,7 +82,7 @@ class Cutter:
     def _tokenize(self, before: str, texts: Sequence[str]) -> list[TokenizedText]:
         return self._engine.tokenize(texts, self._task, before)
 
-    def _cut(self, before: str, text: str) -> list[Window]:
+    def _cut(self, before: str, text: str, room: float) -> list[Window]:
         if self._size is None:
             (tokens,) = self._tokenize(before, [text])
             return [Window(0, len(text), tokens)]
@@ -79,6 +96,8 @@ class Cutter:
             while True:
                 overlap = min(self._overlap, budget // 2)
                 spans = pieces.spans(place, budget, overlap)
+                if len(windows) + len(spans) > room:
+                    raise TooManyWindows
                 if end < len(text) and len(spans) > 1:
                     spans.pop()  # it may end before its tokens do: the next block begins with it
                 made, too_long = self._made(before, text, start, spans, pieces)

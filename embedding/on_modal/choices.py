@@ -17,6 +17,7 @@ from embedding.on_modal.variables import (
     HTTPS,
     LABEL,
     NAME,
+    ORIGIN,
     REGION,
     SECRET,
     VOLUME,
@@ -28,6 +29,7 @@ from embedding.on_modal.variables import (
     one_line,
     one_of,
     switch,
+    task,
     whole,
 )
 
@@ -59,10 +61,10 @@ SERVICE: Mapping[str, Callable[[str], Any]] = {
     "LOG_FORMAT": one_of("plain", "json"),
     "METRICS_OPEN": switch,
     "SERVED_MODEL_NAME": one_line,
-    "DEFAULT_TASK": one_of("query", "document"),
+    "DEFAULT_TASK": task,
     "DEFAULT_DIMENSIONS": whole(1),
     "ACCEPT_TOKEN_IDS": switch,
-    "CORS_ORIGINS": one_line,
+    "CORS_ORIGINS": listed(ORIGIN),
 }
 
 

@@ -106,6 +106,14 @@ def one_line(text: str) -> str:
     return text
 
 
+def task(text: str) -> str:
+    """Reads the name of a task: those that any model has in any case, another's as it is."""
+    try:
+        return one_of("query", "document", "none")(text)
+    except ValueError:
+        return one_line(text)  # whether the model has it is known once it is loaded
+
+
 # Modal's own names have 64 characters at most, and ours get endings. One of the form of an app's id is refused there.
 NAME = matching(
     r"(?!ap-[A-Za-z0-9]{22}$)[A-Za-z0-9][A-Za-z0-9._-]{0,47}",
@@ -120,6 +128,7 @@ LABEL = matching(
     "a name of small letters, digits and '-', 63 at most, and not of digits alone",
 )
 DOMAIN = matching(r"([A-Za-z0-9-]+\.)+[A-Za-z]{2,}", "a domain such as embed.example.com")
+ORIGIN = matching(r"\*|https?://[^/\s?#@]+", "origins such as https://example.org, without a path, or *")
 REGION = matching(r"[a-z]{2}[a-z0-9-]*", "a region as Modal names it, such as us, eu or us-west")
 BYTES = matching(r"(?i)[0-9]+(\.[0-9]+)? ?(b|[kmgt]|[kmgt]i?b)?", "a number of bytes, such as 64000000 or 64MB")
 

@@ -79,10 +79,10 @@ class Pipeline:
             return await self._embed([Job(key, text, title) for key, text, title in titled], reading, truncate)
 
     async def cut(
-        self, texts: Sequence[str], titles: Sequence[str], reading: Reading, size: int | None, overlap: int
+        self, texts: Sequence[str], titles: Sequence[str], reading: Reading, size: int | None, overlap: int, most: int
     ) -> list[list[Window]]:
         """The windows of each text; see `Service.cut`."""
-        cutter = Cutter(self._engine, size, overlap, reading.task, reading.prompt)
+        cutter = Cutter(self._engine, size, overlap, reading.task, reading.prompt, most)
         async with self._deadline():
             return await self._in_thread(texts, partial(cutter.windows, titles or [""] * len(texts), texts))
 

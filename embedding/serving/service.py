@@ -130,12 +130,13 @@ class Service:
         titles: Sequence[str],
         size: int | None,
         overlap: int,
+        most: int,
     ) -> list[list[Window]]:
         """The windows of each text, of at most `size` tokens, as `embedding.model.windows.Cutter` makes them.
 
-        Raises Unavailable and DeadlineExceeded.
+        Raises Unavailable, DeadlineExceeded, and TooManyWindows where there are more than `most` in all.
         """
-        return await self._open().cut(texts, titles, Reading(task, prompt), size, overlap)
+        return await self._open().cut(texts, titles, Reading(task, prompt), size, overlap, most)
 
     async def embed_windows(self, windows: Sequence[Window], task: Task, *, normalize: bool) -> Embeddings:
         """The vectors of windows, each read for itself. Raises what `embed` raises, but for TextTooLong."""

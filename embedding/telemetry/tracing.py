@@ -36,7 +36,8 @@ class Tracer:
         """
         from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
 
-        carrier = {key: headers[key] for key in ("traceparent", "tracestate") if key in headers}
+        # Not its tracestate: OpenTelemetry logs one that it can't read, and a client may have put anything there.
+        carrier = {"traceparent": headers["traceparent"]} if "traceparent" in headers else {}
         end = time.time_ns()
         start = end - _nanoseconds(seconds)
         span = self._tracer.start_span(

@@ -1,8 +1,8 @@
 """JSON bodies, checked against their type while they are parsed, so that the first thing wrong ends it."""
 
+import json
 import re
-from collections.abc import Collection, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -23,23 +23,25 @@ LENGTH = re.compile(r"Expected `(\w+)` of length (>=|<=) (\d+)")
 BOUND = re.compile(r"Expected `\w+` (>=|<=|>|<) (\S+)")
 UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `.*`)?$", re.DOTALL)
 MISSING = re.compile(r"Object missing required field `(.*?)`")
+# A letter that is written by its number, which no client does, but who hides a field's name.
+HIDDEN = re.compile(rb"\\u00[4-7]")
 BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
 class JsonBody(Generic[T]):
     """A body of type `kind`, a msgspec.Struct. `expects` says in words what its fields must be, where that is clearer;
-    under `name[]` what a list's elements must be. A field that is there twice is refused, but for those in `nested`,
-    which an object inside the body may have too.
+    under `name[]` what a list's elements must be. A field that an object has twice is refused.
 
     Time and memory are bounded by the body's size: parsing takes some milliseconds a megabyte, wrong or right.
     """
 
-    def __init__(self, kind: type[T], expects: Mapping[str, str] | None = None, nested: Collection[str] = ()) -> None:
+    def __init__(self, kind: type[T], expects: Mapping[str, str] | None = None) -> None:
         self.kind = kind
         self.expects = expects or {}
         self._decoder = msgspec.json.Decoder(kind)
-        names = [field.encode_name for field in msgspec.structs.fields(kind)]
-        self._names = [name for name in names if name not in nested]
+        _, schemas = msgspec.json.schema_components([kind])
+        names = {name for schema in schemas.values() for name in schema.get("properties", ())}
+        self._quoted_names = [f'"{name}"'.encode() for name in names]
 
     def parse(self, content: bytes | bytearray) -> T:
         """The body. Raises InvalidInput, naming the field."""
@@ -49,6 +51,7 @@ class JsonBody(Generic[T]):
             raise _invalid((), "json_invalid", "must be in UTF-8 without a byte order mark")
         try:
             body = self._decoder.decode(content)
+            self._check_repeated(content)
         except msgspec.ValidationError as error:
             raise self._explained(str(error)) from None
         except UnicodeDecodeError:
@@ -57,10 +60,20 @@ class JsonBody(Generic[T]):
             raise _invalid((), "json_invalid", f"is not valid JSON: {error}") from None
         except RecursionError:
             raise _invalid((), "json_invalid", "is nested too deeply") from None
-        for name in self._names:
-            if _is_repeated(name, content):
-                raise _invalid((name,), "repeated", "is there twice")
         return body
+
+    def convert(self, fields: Mapping[str, Any]) -> T:
+        """The body of fields that did not come as JSON. Raises InvalidInput, naming the field."""
+        try:
+            return msgspec.convert(fields, self.kind)
+        except msgspec.ValidationError as error:
+            raise self._explained(str(error)) from None
+
+    def _check_repeated(self, content: bytes | bytearray) -> None:
+        """Raise InvalidInput where an object has a field twice, of which msgspec takes the last."""
+        # Only json can tell, and it is slow, so it is asked only where a name is there twice, as a text may be.
+        if HIDDEN.search(content) or any(content.count(name) > 1 for name in self._quoted_names):
+            json.loads(content, object_pairs_hook=_check_once, parse_int=str, parse_float=str)
 
     def _explained(self, message: str) -> InvalidInput:
         if unknown := UNKNOWN.match(message):
@@ -124,14 +137,12 @@ def _steps(place: str) -> Iterator[str | int]:
         yield name or int(index)
 
 
-def _is_repeated(name: str, content: bytes | bytearray) -> bool:
-    # In a text a quote has a backslash before it, so what this finds is a key, or a text that is followed by a colon,
-    # which none is.
-    quoted = f'"{name}"'.encode()
-    if content.count(quoted) < 2:
-        return False
-    keys = re.finditer(rf"{re.escape(quoted.decode())}\s*:".encode(), content)
-    return len(list(islice(keys, 2))) == 2
+def _check_once(fields: Sequence[tuple[str, Any]]) -> None:
+    seen = set()
+    for name, _ in fields:
+        if name in seen:
+            raise _invalid((name,), "repeated", "is there twice")
+        seen.add(name)
 
 
 def _invalid(location: Location, kind: str, message: str) -> InvalidInput:

@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
 
-from starlette.requests import Request
-
-from embedding.api.edge.disconnect import while_connected
 from embedding.api.errors import InvalidInput
 from embedding.api.protocols.options import Names, Options, Plan
-from embedding.api.protocols.texts import Result, answered, check, finish, place
+from embedding.api.protocols.texts import Result, check, explained, finished, place
 from embedding.model import ServedEngine
-from embedding.model.windows import LEAST_ROOM, Window
+from embedding.model.windows import LEAST_ROOM, TooManyWindows, Window
 from embedding.serving import Service
+from embedding.settings import Settings
 
 MAX_WINDOWS = 1024
 """Windows of one answer: of 768 numbers they take 10 MB as JSON."""
@@ -33,30 +31,31 @@ class Chunking:
     """Tokens that two windows share; by default an eighth of a window."""
 
 
-async def embed_chunks(
-    request: Request, texts: str | Sequence[str], options: Options, names: Names, chunking: Chunking
+async def vectors_of_chunks(
+    service: Service, settings: Settings, texts: str | Sequence[str], options: Options, names: Names, chunking: Chunking
 ) -> tuple[list[list[Window]], Result]:
-    """The windows of each text, and the vectors of all of them, one after the other. Raises what `embed` raises."""
+    """The windows of each text, and the vectors of all of them, one after the other.
+
+    Raises what `vectors_of` raises.
+    """
     several = [texts] if isinstance(texts, str) else texts
-    asked = check(request, texts, options, names)
-    service: Service = request.app.state.service
+    asked = check(service, settings, texts, options, names)
     size, overlap = _sizes(chunking, asked, service.loaded)
     prompt, side = asked.prompt.words, asked.prompt.side
-    cut = await while_connected(
-        request, service.cut(several, side, prompt=prompt, titles=asked.titles, size=size, overlap=overlap)
-    )
-    windows = list(chain.from_iterable(cut))
-    if len(windows) > MAX_WINDOWS:
-        most = f"and an answer has at most {MAX_WINDOWS}: send less at once, or ask for larger windows"
-        raise InvalidInput((names.texts,), "too_many_windows", f"has {len(windows)} windows, {most}")
+    try:
+        cut = await service.cut(
+            several, side, prompt=prompt, titles=asked.titles, size=size, overlap=overlap, most=MAX_WINDOWS
+        )
+    except TooManyWindows:
+        most = f"makes too many windows, and an answer has at most {MAX_WINDOWS}"
+        words = f"{most}: send less at once, or ask for larger windows"
+        raise InvalidInput((names.texts,), "too_many_windows", words) from None
     if chunking.late:
         work = service.embed_windows_late(several, cut, side, normalize=not asked.raw)
-        embeddings = await answered(request, work, lambda index: place(texts, names, index))
-    else:
-        ends = list(accumulate(map(len, cut)))
-        work = service.embed_windows(windows, side, normalize=not asked.raw)
-        embeddings = await answered(request, work, lambda index: place(texts, names, bisect_right(ends, index)))
-    return cut, finish(request, asked, embeddings)
+        return cut, finished(asked, await explained(work, lambda index: place(texts, names, index)))
+    ends = list(accumulate(map(len, cut)))
+    work = service.embed_windows(list(chain.from_iterable(cut)), side, normalize=not asked.raw)
+    return cut, finished(asked, await explained(work, lambda index: place(texts, names, bisect_right(ends, index))))
 
 
 def _sizes(chunking: Chunking, asked: Plan, engine: ServedEngine) -> tuple[int | None, int]:

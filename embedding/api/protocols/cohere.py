@@ -11,20 +11,19 @@ from starlette.responses import Response
 
 from embedding.api.edge.schema import MAX_TEXTS, MODELS, TASKS, JsonBody
 from embedding.api.errors import InvalidInput, Problem, sentence
-from embedding.api.openapi import NAMED_MODEL_ERRORS, documented
+from embedding.api.openapi import NAMED_MODEL_ERRORS, NUMBERS, documented
 from embedding.api.protocols import Protocol
 from embedding.api.protocols.encoding import json_numbers, json_response
-from embedding.api.protocols.models import task_of
+from embedding.api.protocols.models import agreed_task, task_of
 from embedding.api.protocols.options import Names, Options
 from embedding.api.protocols.texts import (
     Dimensions,
     Result,
     Text,
     Texts,
+    answer_headers,
     embed,
-    model_headers,
     read_body,
-    truncation_headers,
 )
 from embedding.model.prompts import ALIASES
 
@@ -89,7 +88,7 @@ BODY = JsonBody(
         "truncate": "'NONE', 'START' or 'END'",
     },
 )
-VECTORS = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
+VECTORS = {"type": "array", "items": NUMBERS}
 ANSWER: dict[str, Any] = {
     "description": "The vectors in the order of the texts, for each type that was asked for.",
     "content": {"application/json": {"schema": {
@@ -131,9 +130,11 @@ async def embed_v1(request: Request) -> Response:
 
 async def _answer(request: Request, body: CohereEmbedRequest, version: str) -> Response:
     field, texts = _texts(body)
-    types = body.embedding_types or ["float"]
+    types: list[EmbeddingType] = list(
+        dict.fromkeys(body.embedding_types or ["float"])
+    )  # each once, however often asked
     options = Options(
-        task=_task(body.input_type, task_of(request, body.model)),
+        task=agreed_task(body.input_type, task_of(request, body.model), "input_type"),
         dimensions=body.output_dimension,
         precisions=[kind for kind in types if kind != "float" and kind != "base64"],
         truncate=body.truncate != "NONE",
@@ -150,14 +151,7 @@ async def _answer(request: Request, body: CohereEmbedRequest, version: str) -> R
         "texts": texts,
         "meta": {"api_version": {"version": version}, "billed_units": {"input_tokens": result.tokens}},
     }
-    return json_response(answer, {**model_headers(request), **truncation_headers(result.embeddings)})
-
-
-def _task(input_type: str | None, named: str | None) -> str | None:
-    """The one task that is asked for, in either of two places."""
-    if input_type and named and ALIASES.get(input_type, input_type) != ALIASES.get(named, named):
-        raise InvalidInput(("input_type",), "task", "is another than the one behind the model's name")
-    return named if input_type is None else input_type
+    return json_response(answer, answer_headers(request, result))
 
 
 def _texts(body: CohereEmbedRequest) -> tuple[str, Sequence[str]]:

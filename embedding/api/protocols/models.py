@@ -8,8 +8,8 @@ from starlette.datastructures import State
 from starlette.requests import Request
 
 from embedding.api.edge.schema import DIMENSION, MAX_TEXTS, MODEL, MODEL_FOR_DOCUMENTS, MODELS, TASKS
-from embedding.api.errors import Refused
-from embedding.model.prompts import find_prompt, task_names
+from embedding.api.errors import InvalidInput, Refused
+from embedding.model.prompts import ALIASES, find_prompt, task_names
 from embedding.settings import Settings
 
 ANY = "*"
@@ -74,6 +74,13 @@ def task_of(request: Request, model: str | None, field: str | None = "model") ->
     raise UnknownModel(names[0], field)
 
 
+def agreed_task(asked: str | None, named: str | None, field: str) -> str | None:
+    """The task that `field` asks for, else the one behind the model's name. Raises InvalidInput where they differ."""
+    if asked is not None and named is not None and ALIASES.get(asked, asked) != ALIASES.get(named, named):
+        raise InvalidInput((field,), "task", "is another than the one behind the model's name")
+    return named if asked is None else asked
+
+
 def _takes_any(state: State) -> bool:
     settings: Settings = state.settings
     return settings.served_model_name == ANY
@@ -87,4 +94,4 @@ def _names(state: State) -> list[str]:
     is_path = PurePath(model).is_absolute() or len(PurePath(model).parts) > 2
     own = [last, model] if is_path else [model, last]
     chosen = settings.served_model_name
-    return list(dict.fromkeys(([chosen] if chosen and chosen != ANY else []) + own))
+    return list(dict.fromkeys(([chosen, PurePath(chosen).name] if chosen and chosen != ANY else []) + own))

@@ -9,12 +9,12 @@ from starlette.responses import Response
 
 from embedding.api.edge.schema import DIMENSION, MAX_TEXTS, MODEL, MODEL_FOR_DOCUMENTS, MODELS, JsonBody
 from embedding.api.errors import Problem, sentence
-from embedding.api.openapi import NAMED_MODEL_ERRORS, SECURED, documented
+from embedding.api.openapi import NAMED_MODEL_ERRORS, NUMBERS, SECURED, documented
 from embedding.api.protocols import Protocol
 from embedding.api.protocols.encoding import json_numbers, json_response
 from embedding.api.protocols.models import listed_names, task_of
 from embedding.api.protocols.options import Names, Options
-from embedding.api.protocols.texts import Text, embed, model_headers, read_body, truncation_headers
+from embedding.api.protocols.texts import Text, Truncate, answer_headers, check, embed, model_headers, read_body
 from embedding.serving import Service
 
 NANOSECONDS = 1_000_000_000
@@ -42,9 +42,7 @@ class OllamaEmbedRequest(msgspec.Struct, forbid_unknown_fields=True):
         Text | Annotated[list[Text], msgspec.Meta(extra_json_schema={"maxItems": MAX_TEXTS})] | None,
         msgspec.Meta(description="a text, or a list of texts; nothing is no error"),
     ] = None
-    truncate: Annotated[
-        bool | None, msgspec.Meta(description="cut a text beyond the model's limit; if false, refuse it")
-    ] = True
+    truncate: Truncate = True
     dimensions: Annotated[
         Annotated[int, msgspec.Meta(ge=0, extra_json_schema={"maximum": DIMENSION})] | None,
         msgspec.Meta(description="numbers in a vector; by default, or with 0, all"),
@@ -71,7 +69,6 @@ BODY = JsonBody(
     },
 )
 OLD_BODY = JsonBody(OllamaEmbeddingsRequest)
-NUMBERS = {"type": "array", "items": {"type": "number"}}
 ANSWER: dict[str, Any] = {
     "description": "The vectors in the order of the texts, and the tokens that they have together.",
     "content": {"application/json": {"schema": {
@@ -102,10 +99,12 @@ async def embed_texts(request: Request) -> Response:
     """The vector of each text."""
     body = await read_body(request, BODY)
     task = task_of(request, body.model)
-    if not body.input:  # a client that only wants the model loaded
-        return json_response({"model": body.model, "embeddings": []}, model_headers(request))
     options = Options(task=task, dimensions=body.dimensions or None, truncate=body.truncate is not False)
-    result = await embed(request, body.input, options, Names(texts="input", task="model"))
+    names = Names(texts="input", task="model")
+    if not body.input:  # a client that only wants the model loaded
+        check(request.app.state.service, request.app.state.settings, [], options, names)
+        return json_response({"model": body.model, "embeddings": []}, model_headers(request))
+    result = await embed(request, body.input, options, names)
     answer = {
         "model": body.model,
         "embeddings": json_numbers(result.numbers()),
@@ -113,7 +112,7 @@ async def embed_texts(request: Request) -> Response:
         "load_duration": 0,
         "prompt_eval_count": result.tokens,
     }
-    return json_response(answer, {**model_headers(request), **truncation_headers(result.embeddings)})
+    return json_response(answer, answer_headers(request, result))
 
 
 @router.post("/api/embeddings", **documented(OLD_BODY, OLD_ANSWER, OLD_EXAMPLES, NAMED_MODEL_ERRORS))
@@ -124,10 +123,11 @@ async def embed_text(request: Request) -> Response:
     if not body.prompt:
         return json_response({"embedding": []}, model_headers(request))
     result = await embed(request, body.prompt, Options(task=task), Names(texts="prompt", task="model"))
-    headers = {**model_headers(request), **truncation_headers(result.embeddings)}
+    headers = answer_headers(request, result)
     return json_response({"embedding": json_numbers(result.numbers()[0])}, headers)
 
 
+@router.head("/api/tags", include_in_schema=False)
 @router.get("/api/tags", openapi_extra=SECURED)
 async def tags(request: Request) -> dict[str, Any]:
     """The names of the model, with each task that it has a prompt for."""

@@ -15,20 +15,19 @@ from embedding.api.errors import InvalidInput, Problem, field_name, sentence
 from embedding.api.openapi import ERRORS, SECURED, UNAUTHORIZED, documented
 from embedding.api.protocols import Protocol
 from embedding.api.protocols.encoding import Format, json_numbers, json_response
-from embedding.api.protocols.models import UnknownModel, listed_names, served_name, task_of
+from embedding.api.protocols.models import UnknownModel, agreed_task, listed_names, served_name, task_of
 from embedding.api.protocols.options import Names, Options
 from embedding.api.protocols.texts import (
     NOT_BLANK,
     Dimensions,
     Task,
+    Truncate,
     Words,
+    answer_headers,
     check_count,
     embed,
-    model_headers,
     read_body,
-    truncation_headers,
 )
-from embedding.model.prompts import ALIASES
 from embedding.serving import Service
 
 EXAMPLES: list[Any] = [
@@ -69,9 +68,7 @@ class EmbeddingsRequest(msgspec.Struct, forbid_unknown_fields=True):
     title: Annotated[
         Words | list[Words | None] | None, msgspec.Meta(description="the title of the documents, or of each")
     ] = None
-    truncate: Annotated[
-        bool | None, msgspec.Meta(description="cut a text beyond the model's limit; if false, refuse it")
-    ] = True
+    truncate: Truncate = True
 
 
 BODY = JsonBody(
@@ -133,7 +130,7 @@ async def embeddings(request: Request) -> Response:
         "model": body.model or served_name(request),
         "usage": {"prompt_tokens": result.tokens, "total_tokens": result.tokens},
     }
-    return json_response(answer, {**model_headers(request), **truncation_headers(result.embeddings)})
+    return json_response(answer, answer_headers(request, result))
 
 
 @router.head("/v1/models", include_in_schema=False)
@@ -164,10 +161,7 @@ def _task(body: EmbeddingsRequest, named: str | None) -> str | None:
     """The one task that is asked for, in any of three places."""
     if body.task is not None and body.input_type is not None:
         raise InvalidInput(("input_type",), "task", "can't be there beside task")
-    task = body.input_type if body.task is None else body.task
-    if task is not None and named is not None and ALIASES.get(task, task) != ALIASES.get(named, named):
-        raise InvalidInput((_task_field(body),), "task", "is another than the one behind the model's name")
-    return task or named
+    return agreed_task(body.input_type if body.task is None else body.task, named, _task_field(body))
 
 
 def _task_field(body: EmbeddingsRequest) -> str:

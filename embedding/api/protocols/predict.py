@@ -1,6 +1,6 @@
 """`POST /predict {"query": …}`: a text gives its vector, a list of texts gives a list of vectors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -8,11 +8,13 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from embedding.api.edge.disconnect import while_connected
+from embedding.api.edge.log import record_of
 from embedding.api.edge.schema import JsonBody
 from embedding.api.errors import InvalidInput
-from embedding.api.openapi import documented
+from embedding.api.openapi import NUMBERS, documented
 from embedding.api.protocols import Protocol
-from embedding.api.protocols.chunks import Chunking, embed_chunks
+from embedding.api.protocols.chunks import Chunking, vectors_of_chunks
 from embedding.api.protocols.encoding import (
     BYTES,
     JSON,
@@ -27,17 +29,21 @@ from embedding.api.protocols.options import Names, Options
 from embedding.api.protocols.texts import (
     MAX_NAMED,
     Dimensions,
+    Result,
     Task,
     Text,
     Texts,
+    Truncate,
     Words,
-    embed,
+    answer_headers,
     model_headers,
     read_body,
-    truncation_headers,
+    vectors_of,
 )
 from embedding.model.vectors import OutputPrecision
 from embedding.model.windows import Window
+from embedding.serving import Service
+from embedding.settings import Settings
 
 EXAMPLES: list[Any] = [
     {"query": "What is machine learning?"},
@@ -80,15 +86,14 @@ class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
         Annotated[int, msgspec.Meta(ge=0)] | None,
         msgspec.Meta(description="tokens that two windows share; by default an eighth of a window"),
     ] = None
-    truncate: Annotated[
-        bool | None, msgspec.Meta(description="cut a text beyond the model's limit; if false, refuse it")
-    ] = True
+    truncate: Truncate = True
 
 
 BODY = JsonBody(
     PredictRequest,
     expects={
         "query": "a string or a list of strings",
+        "task": "'query' or 'document', or another that the model has",
         "titles": "a list of strings or nulls",
         "precision": "'float32', 'float16', 'int8', 'uint8', 'binary' or 'ubinary'",
         "encoding_format": "'float' or 'base64'",
@@ -98,7 +103,6 @@ BODY = JsonBody(
         "truncate": "a boolean",
     },
 )
-NUMBERS = {"type": "array", "items": {"type": "number"}}
 VECTOR: dict[str, Any] = {"oneOf": [NUMBERS, {"type": "string"}]}
 CHUNK = {
     "type": "object",
@@ -128,7 +132,6 @@ ANSWER: dict[str, Any] = {
         BYTES: {"schema": {"type": "string", "format": "binary"}},
     },
 }
-NAMES = Names(texts="query")
 
 router = APIRouter(tags=["predict"])
 PROTOCOL = Protocol(router, [BODY])
@@ -141,45 +144,57 @@ async def predict(request: Request) -> Response:
     With `Accept: application/x-npy` or `application/octet-stream` the answer is the array's bytes.
     """
     body = await read_body(request, BODY)
+    state = request.app.state
+    result, windows = await while_connected(request, predicted(state.service, state.settings, body))
+    record_of(request).embeddings = result.embeddings
+    numbers = result.numbers(body.precision or "float32")
+    one, format = isinstance(body.query, str), body.encoding_format or "float"
+    if windows is not None:
+        chunks = described(windows, json_numbers(numbers, format))
+        return json_response(chunks[0] if one else chunks, model_headers(request))
+    headers = answer_headers(request, result)
+    if one:
+        numbers = numbers[0]
+    kind = accepted_type(request)
+    if kind == JSON:
+        return json_response(json_numbers(numbers, format), headers)
+    return bytes_response(numbers, kind, headers)
+
+
+async def predicted(
+    service: Service, settings: Settings, body: PredictRequest, texts: str = "query"
+) -> tuple[Result, Sequence[Sequence[Window]] | None]:
+    """What `body` asks for: vectors, and where it asks for chunks, the windows that they are of, by text.
+
+    `texts` is what its caller calls the texts. Raises what `vectors_of` raises.
+    """
     if body.title is not None and body.titles is not None:
         raise InvalidInput(("titles",), "titles", "can't be there beside title")
-    precision = body.precision or "float32"
     if not body.chunk and (field := _field_of_chunks(body)):
         raise InvalidInput((field,), "chunks", "needs chunk: true or 'late'")
     options = Options(
-        task=body.task or ("document" if body.chunk else None),
+        task="document" if body.task is None and body.chunk else body.task,
         prompt=body.prompt,
         titles=body.title if body.titles is None else body.titles,
         dimensions=body.dimensions,
         normalize=body.normalize,
-        precisions=[precision],
+        precisions=[body.precision or "float32"],
         truncate=body.truncate is not False,
     )
-    names = NAMES if body.titles is not None else Names(texts="query", titles="title")
-    if body.chunk:
-        chunking = Chunking(body.chunk == "late", body.chunk_tokens, body.chunk_overlap)
-        windows, result = await embed_chunks(request, body.query, options, names, chunking)
-        vectors = json_numbers(result.numbers(precision), body.encoding_format or "float")
-        chunks = _described(windows, iter(vectors))
-        return json_response(chunks[0] if isinstance(body.query, str) else chunks, model_headers(request))
-    result = await embed(request, body.query, options, names)
-    numbers = result.numbers(precision)
-    if isinstance(body.query, str):
-        numbers = numbers[0]
-    headers = {**model_headers(request), **truncation_headers(result.embeddings)}
-    kind = accepted_type(request)
-    if kind == JSON:
-        return json_response(json_numbers(numbers, body.encoding_format or "float"), headers)
-    return bytes_response(numbers, kind, headers)
+    names = Names(texts, titles="title" if body.titles is None else "titles")
+    if not body.chunk:
+        return await vectors_of(service, settings, body.query, options, names), None
+    chunking = Chunking(body.chunk == "late", body.chunk_tokens, body.chunk_overlap)
+    windows, result = await vectors_of_chunks(service, settings, body.query, options, names, chunking)
+    return result, windows
+
+
+def described(windows: Sequence[Sequence[Window]], vectors: Iterable[Any]) -> list[list[dict[str, Any]]]:
+    """Each text's windows: where they are in it, in characters, and their vectors, which are in one row."""
+    each = iter(vectors)
+    return [[{"start": window.start, "end": window.end, "vector": next(each)} for window in mine] for mine in windows]
 
 
 def _field_of_chunks(body: PredictRequest) -> str | None:
     given = {"chunk_tokens": body.chunk_tokens, "chunk_overlap": body.chunk_overlap}
     return next((field for field, value in given.items() if value is not None), None)
-
-
-def _described(windows: Sequence[Sequence[Window]], vectors: Iterator[Any]) -> list[list[dict[str, Any]]]:
-    """Each text's windows: where they are in it, in characters, and their vectors, which are in one row."""
-    return [
-        [{"start": window.start, "end": window.end, "vector": next(vectors)} for window in mine] for mine in windows
-    ]

@@ -8,25 +8,26 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from embedding.api.edge.disconnect import while_connected
 from embedding.api.edge.schema import MAX_TEXTS, JsonBody
 from embedding.api.errors import InvalidInput, Problem, Refused, sentence
-from embedding.api.openapi import ERRORS, documented
+from embedding.api.openapi import ERRORS, NUMBERS, documented
 from embedding.api.protocols import Protocol
 from embedding.api.protocols.encoding import json_numbers, json_response
 from embedding.api.protocols.options import Names, Options, Plan
 from embedding.api.protocols.texts import (
     Dimensions,
-    Result,
     Task,
     Text,
-    answered,
+    Truncate,
+    answer_headers,
     check,
     check_count,
     embed,
+    explained,
     model_headers,
     place,
     read_body,
-    truncation_headers,
 )
 from embedding.model import Unsupported
 from embedding.model.tokenizer import task_prompt
@@ -38,13 +39,12 @@ T = TypeVar("T")
 Several = msgspec.Meta(extra_json_schema={"minItems": 1, "maxItems": MAX_TEXTS})
 Texts = Annotated[list[Text], Several]
 Inputs = Annotated[Text | Texts, msgspec.Meta(description="a text, or a list of texts")]
-Truncate = Annotated[
-    bool | None, msgspec.Meta(description="cut a text beyond the model's limit, as by default; if false, refuse it")
-]
 Direction = Annotated[
     Literal["left", "right", "Left", "Right"] | None,
     msgspec.Meta(description="which end of such a text is cut off; by default the right one"),
 ]
+MAX_TOKENIZED = 100_000
+"""Characters of which one answer gives the tokens: each takes some 200 bytes of JSON, and more while that is made."""
 TokenId = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 TokenIds = Annotated[list[TokenId], msgspec.Meta(min_length=1)]
 
@@ -153,7 +153,7 @@ EMBED = JsonBody(
         "dimensions": "a whole number",
     },
 )
-ROOT = JsonBody(RootRequest, expects=EMBED.expects, nested=SimilarityParameters.__struct_fields__)
+ROOT = JsonBody(RootRequest, expects=EMBED.expects)
 EMBED_ALL = JsonBody(EmbedAllRequest, expects={**TEXTS, **READING})
 SIMILARITY = JsonBody(SimilarityRequest, expects={"inputs": "an object with source_sentence and sentences"})
 TOKENIZE = JsonBody(TokenizeRequest, expects={**TEXTS, "add_special_tokens": "a boolean"})
@@ -180,7 +180,6 @@ def _answer(description: str, items: Any) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
-NUMBERS = {"type": "array", "items": {"type": "number"}}
 VECTORS = _answer("A vector for each text, also where there is one.", NUMBERS)
 TOKEN_VECTORS = _answer("For each text the vectors of its tokens.", {"type": "array", "items": NUMBERS})
 
@@ -250,6 +249,9 @@ async def tokenize(request: Request) -> Response:
     """All tokens of each text, also those beyond the model's limit, with their places in the text in characters."""
     body = await read_body(request, TOKENIZE)
     texts, planned = _read(request, body.inputs, Options(task="none" if body.prompt_name is None else body.prompt_name))
+    if (chars := sum(map(len, texts))) > MAX_TOKENIZED:
+        most = f"and the tokens of at most {MAX_TOKENIZED} are given at once"
+        raise InvalidInput(("inputs",), "too_large", f"has {chars} characters, {most}")
     service: Service = request.app.state.service
     side, words = planned.prompt.side, planned.prompt.words
     before = task_prompt(service.loaded.prompts, side) if words is None else words
@@ -294,7 +296,7 @@ async def _vectors(request: Request, body: EmbedRequest | RootRequest) -> Respon
     _check_not_empty(body.inputs, "inputs")
     options = _options(body, dimensions=body.dimensions, normalize=None if body.normalize else body.normalize)
     result = await embed(request, body.inputs, options, NAMES)
-    return json_response(json_numbers(result.numbers()), _headers(request, result))
+    return json_response(json_numbers(result.numbers()), answer_headers(request, result))
 
 
 async def _similarities(request: Request, inputs: Sentences, parameters: SimilarityParameters | None) -> Response:
@@ -311,7 +313,7 @@ async def _similarities(request: Request, inputs: Sentences, parameters: Similar
                 error.location = ("body", "inputs", "sentences", place - 1)
         raise
     source, *others = unit(result.vectors)
-    return json_response([float(other @ source) for other in others], _headers(request, result))
+    return json_response([float(other @ source) for other in others], answer_headers(request, result))
 
 
 def _options(body: EmbedRequest | EmbedAllRequest | SimilarityParameters, **more: Any) -> Options:
@@ -326,13 +328,15 @@ def _options(body: EmbedRequest | EmbedAllRequest | SimilarityParameters, **more
 def _read(request: Request, inputs: str | Sequence[str], options: Options) -> tuple[Sequence[str], Plan]:
     """The texts, checked, and what is asked for."""
     _check_not_empty(inputs, "inputs")
-    return [inputs] if isinstance(inputs, str) else inputs, check(request, inputs, options, NAMES)
+    state = request.app.state
+    asked = check(state.service, state.settings, inputs, options, NAMES)
+    return [inputs] if isinstance(inputs, str) else inputs, asked
 
 
 async def _answered(request: Request, work: Coroutine[Any, Any, T], inputs: str | Sequence[Any]) -> T:
     """What `work` gives for these inputs."""
     try:
-        return await answered(request, work, lambda index: place(inputs, NAMES, index))
+        return await while_connected(request, explained(work, lambda index: place(inputs, NAMES, index)))
     except Unsupported as error:
         raise Impossible(f"{error}.") from None
 
@@ -340,7 +344,3 @@ async def _answered(request: Request, work: Coroutine[Any, Any, T], inputs: str 
 def _check_not_empty(values: Sequence[Any], *location: str) -> None:
     if not values and not isinstance(values, str):
         raise Empty(location, "empty", "must not be empty")
-
-
-def _headers(request: Request, result: Result) -> dict[str, str]:
-    return {**model_headers(request), **truncation_headers(result.embeddings)}

@@ -23,6 +23,7 @@ from embedding.model import TextTooLong
 from embedding.model.errors import TextError
 from embedding.model.vectors import OutputPrecision, Vectors, round_to
 from embedding.serving import Embeddings, Service
+from embedding.settings import Settings
 
 T = TypeVar("T", bound=msgspec.Struct)
 Answer = TypeVar("Answer")
@@ -49,6 +50,10 @@ Dimensions = Annotated[
         description="numbers in a vector, which is cut and normalised again; by default all",
         extra_json_schema={"maximum": DIMENSION},
     ),
+]
+
+Truncate = Annotated[
+    bool | None, msgspec.Meta(description="cut a text beyond the model's limit, as by default; if false, refuse it")
 ]
 
 MAX_NAMED = 100  # a header has room for no more
@@ -79,13 +84,25 @@ async def read_body(request: Request, body: JsonBody[T]) -> T:
 
 
 async def embed(request: Request, texts: str | Sequence[str], options: Options, names: Names) -> Result:
-    """The vectors of `texts`, or of the one text.
+    """The vectors of `texts`, or of the one text, for a caller who is still there; noted for the log.
 
-    Raises InvalidInput naming the text or the field, CallerLeft, and what Service.embed raises of the service's own.
+    Raises what `vectors_of` raises, and CallerLeft.
+    """
+    state = request.app.state
+    result = await while_connected(request, vectors_of(state.service, state.settings, texts, options, names))
+    record_of(request).embeddings = result.embeddings
+    return result
+
+
+async def vectors_of(
+    service: Service, settings: Settings, texts: str | Sequence[str], options: Options, names: Names
+) -> Result:
+    """The vectors of `texts`, or of the one text, for a caller by HTTP or by any other way.
+
+    Raises InvalidInput naming the text or the field, and what Service.embed raises of the service's own.
     """
     several = [texts] if isinstance(texts, str) else texts
-    asked = check(request, texts, options, names)
-    service: Service = request.app.state.service
+    asked = check(service, settings, texts, options, names)
     work = service.embed(
         several,
         asked.prompt.side,
@@ -95,22 +112,19 @@ async def embed(request: Request, texts: str | Sequence[str], options: Options, 
         normalize=not asked.raw,
         keep_end=options.keep_end,
     )
-    embeddings = await answered(request, work, lambda index: place(texts, names, index))
-    return finish(request, asked, embeddings)
+    return finished(asked, await explained(work, lambda index: place(texts, names, index)))
 
 
-def finish(request: Request, asked: Plan, embeddings: Embeddings) -> Result:
-    """The embeddings as they are wanted; noted for the log."""
-    record_of(request).embeddings = embeddings
+def finished(asked: Plan, embeddings: Embeddings) -> Result:
+    """The embeddings as they are wanted."""
     return Result(asked.finish(embeddings.vectors), embeddings, asked.ranges)
 
 
-def check(request: Request, texts: str | Sequence[str], options: Options, names: Names) -> Plan:
+def check(service: Service, settings: Settings, texts: str | Sequence[str], options: Options, names: Names) -> Plan:
     """What the options mean. Raises InvalidInput for them, and for texts that are too many or blank; and NotReady."""
     several = [texts] if isinstance(texts, str) else texts
-    settings = request.app.state.settings
     check_texts(several, lambda index: place(texts, names, index), settings.max_client_batch)
-    return plan(options, names, len(several), request.app.state.service.loaded, settings)
+    return plan(options, names, len(several), service.loaded, settings)
 
 
 def place(texts: str | Sequence[str], names: Names, index: int) -> Location:
@@ -118,10 +132,10 @@ def place(texts: str | Sequence[str], names: Names, index: int) -> Location:
     return (names.texts,) if isinstance(texts, str) else (names.texts, index)
 
 
-async def answered(request: Request, work: Coroutine[Any, Any, Answer], named: Callable[[int], Location]) -> Answer:
-    """What `work` of the service gives, for a caller who is still there. Raises InvalidInput for a text's error."""
+async def explained(work: Coroutine[Any, Any, Answer], named: Callable[[int], Location]) -> Answer:
+    """What `work` of the service gives. Raises InvalidInput for a text's error."""
     try:
-        return await while_connected(request, work)
+        return await work
     except TextTooLong as error:
         raise InvalidInput(named(error.index), "text_too_long", str(error)) from None
     except TextError as error:
@@ -141,6 +155,11 @@ def check_count(texts: int, location: Location, limit: int) -> None:
     if texts > limit:
         message = f"has {texts} texts, and a request takes at most {limit} (MAX_CLIENT_BATCH)"
         raise InvalidInput(location, "too_many_texts", message)
+
+
+def answer_headers(request: Request, result: Result) -> Mapping[str, str]:
+    """What an answer of vectors says beside them: the model, and which texts were cut."""
+    return {**model_headers(request), **truncation_headers(result.embeddings)}
 
 
 def model_headers(request: Request) -> Mapping[str, str]:
