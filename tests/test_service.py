@@ -416,3 +416,29 @@ def test_a_service_that_closes_leaves_nobody_waiting() -> None:
         assert all(isinstance(answer, Draining) for answer in answers)
 
     asyncio.run(work())
+
+
+def test_a_query_waits_for_one_text_of_those_that_are_read_whole() -> None:
+    ended: list[str] = []
+    engine = FakeEngine()
+    engine.gate.clear()
+
+    async def note(name: str, work: Awaitable[Any]) -> None:
+        await work
+        ended.append(name)
+
+    async def flood() -> None:
+        service = service_of(engine)
+        texts = [f"text {i} " + "word " * 30 for i in range(20)]
+        options: dict[str, Any] = {"truncate": True, "prompt": None, "keep_end": False}
+        works = [service.embed_tokens([text], "document", **options) for text in texts]
+        whole = [asyncio.create_task(note("whole", work)) for work in works]
+        await until(lambda: service.queue_requests == 19)
+        query = asyncio.create_task(note("query", service.embed(["a query"], "query")))
+        await until(lambda: service.queue_requests == 20)
+        engine.gate.set()
+        await asyncio.gather(query, *whole)
+
+    asyncio.run(flood())
+
+    assert ended.index("query") <= 2
